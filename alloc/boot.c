@@ -1,0 +1,338 @@
+/*
+ * boot.c - from a firmware memory map to a running memory manager. The order is in boot.h.
+ *
+ * Where things stand when it is done (one usable range, i386, a bitmap):
+ *
+ *   physical  | loaded |        | state ... | memmap | tables >|   free ...
+ *   virtual   direct_map + physical, and nothing else is mapped
+ *
+ * The direct map covers the usable runs of the firmware's map and the loaded frames, no hole: a
+ * touch of a hole is a page fault, as it must be. Each run is cut into the largest leaves that its
+ * ends and its alignment allow, down to 4 KiB. Entries are written through boot pointers, because
+ * the tables are not in force yet; after the switch nothing uses one again.
+ *
+ * Sources: Intel SDM 3, 4.3 and 4.5 (entry formats), 9.8 (order of the switches). Not modelled: the
+ * identity mapping that real code needs under its feet while it turns paging on.
+ */
+#include "alloc/boot.h"
+#include "alloc/frame/placement.h"
+#include "alloc/port.h"
+
+/* One level of page tables. */
+struct boot_level {
+	uint8_t shift;	  /* address bits below this level's index */
+	bool leaf;	  /* an entry may map memory */
+	uint16_t entries; /* a table */
+};
+
+static const struct boot_level levels_32[] = { { 22, true, 1024 }, { 12, true, 1024 } };
+static const struct boot_level levels_4[] = {
+	{ 39, false, 512 }, { 30, true, 512 }, { 21, true, 512 }, { 12, true, 512 }
+};
+
+/* Page tables under construction. */
+struct boot_tables {
+	const struct boot_level *levels; /* topmost first; the last one maps 4 KiB */
+	unsigned depth;
+	bool wide;	    /* entries of 8 bytes */
+	uint64_t leaf;	    /* bytes of the largest leaf wanted */
+	struct paddr top;   /* the topmost table */
+	uint64_t frames;    /* in all tables */
+	uint64_t leaf_bits; /* besides address and PS */
+	struct placement *placement;
+};
+
+static uint64_t entry_read(const struct boot_tables *t, struct paddr table, unsigned index)
+{
+	const void *entries = port_boot_ptr(table);
+
+	return t->wide ? ((const uint64_t *)entries)[index] : ((const uint32_t *)entries)[index];
+}
+
+static void entry_write(const struct boot_tables *t, struct paddr table, unsigned index,
+			uint64_t entry)
+{
+	void *entries = port_boot_ptr(table);
+
+	if (t->wide)
+		((uint64_t *)entries)[index] = entry;
+	else
+		((uint32_t *)entries)[index] = (uint32_t)entry;
+}
+
+static int table_new(struct boot_tables *t, struct paddr *table)
+{
+	struct pfn frame;
+	int error = placement_take(t->placement, 1, 1, &frame);
+
+	if (error)
+		return KERR_TOO_SMALL;
+	*table = pfn_to_paddr(frame);
+	memset(port_boot_ptr(*table), 0, FRAME_BYTES);
+	t->frames++;
+	return 0;
+}
+
+static unsigned entry_index(const struct boot_tables *t, unsigned level, struct vaddr va)
+{
+	return (va.a >> t->levels[level].shift) & (t->levels[level].entries - 1u);
+}
+
+#define ENTRY_ADDRESS 0x000ffffffffff000ull
+
+/* The table of level TO that translates VA, made where missing. */
+static int table_for(struct boot_tables *t, struct vaddr va, unsigned to, struct paddr *out)
+{
+	struct paddr table = t->top;
+
+	for (unsigned l = 0; l < to; l++) {
+		uint64_t entry = entry_read(t, table, entry_index(t, l, va));
+		struct paddr next = { entry & ENTRY_ADDRESS };
+
+		if (!(entry & X86_PTE_P)) {
+			int error = table_new(t, &next);
+
+			if (error)
+				return error;
+			entry_write(t, table, entry_index(t, l, va),
+				    next.a | X86_PTE_P | X86_PTE_RW);
+		}
+		table = next;
+	}
+	*out = table;
+	return 0;
+}
+
+/* The level whose leaves are the largest that fit at PA and VA into BYTES. */
+static unsigned leaf_level(const struct boot_tables *t, struct vaddr va, struct paddr pa,
+			   uint64_t bytes)
+{
+	unsigned l = 0;
+
+	for (; l + 1 < t->depth; l++) {
+		uint64_t size = 1ull << t->levels[l].shift;
+
+		if (t->levels[l].leaf && size <= t->leaf && size <= bytes &&
+		    !((va.a | pa.a) & (size - 1)))
+			break;
+	}
+	return l;
+}
+
+static int map_run(struct boot_tables *t, struct vaddr direct, struct frame_range run)
+{
+	struct paddr pa = pfn_to_paddr(run.first),
+		     end = pfn_to_paddr(pfn_add(run.first, run.frames));
+
+	while (pa.a < end.a) {
+		struct vaddr va = vaddr_add(direct, pa.a);
+		unsigned l = leaf_level(t, va, pa, end.a - pa.a);
+		struct paddr table;
+		int error = table_for(t, va, l, &table);
+
+		if (error)
+			return error;
+		uint64_t size_bit = l + 1 < t->depth ? X86_PTE_PS : 0;
+
+		entry_write(t, table, entry_index(t, l, va), pa.a | t->leaf_bits | size_bit);
+		pa.a += 1ull << t->levels[l].shift;
+	}
+	return 0;
+}
+
+/* Whether VA is mapped already: the loaded frames usually lie in a usable run. */
+static bool is_mapped(const struct boot_tables *t, struct vaddr va)
+{
+	struct paddr table = t->top;
+
+	for (unsigned l = 0; l < t->depth; l++) {
+		uint64_t entry = entry_read(t, table, entry_index(t, l, va));
+
+		if (!(entry & X86_PTE_P))
+			return false;
+		if (entry & X86_PTE_PS)
+			return true;
+		table = (struct paddr){ entry & ENTRY_ADDRESS };
+	}
+	return true;
+}
+
+static int map_loaded(struct boot_tables *t, const struct boot_params *params)
+{
+	for (uint64_t i = 0; i < params->loaded.frames; i++) {
+		struct pfn frame = pfn_add(params->loaded.first, i);
+
+		if (is_mapped(t, vaddr_add(params->direct_map, pfn_to_paddr(frame).a)))
+			continue;
+		int error = map_run(t, params->direct_map, (struct frame_range){ frame, 1 });
+
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+static struct pfn direct_end(const struct boot_params *params)
+{
+	uint64_t frames = params->direct_map_bytes >> X86_PAGE_SHIFT;
+
+	/* 4-byte entries hold 20 bits of frame number; without paging on i386 so do addresses. */
+	if (params->paging != BOOT_PAGING_4LEVEL && frames > 1ull << 20)
+		frames = 1ull << 20;
+	return pfn(frames);
+}
+
+/* Step 4: page tables with the direct map. */
+static int tables_build(struct boot_tables *t, const struct boot_params *params)
+{
+	bool wide = params->paging == BOOT_PAGING_4LEVEL;
+	struct frame_range run;
+	struct pfn from = pfn(0);
+
+	t->levels = wide ? levels_4 : levels_32;
+	t->depth = wide ? 4 : 2;
+	t->wide = wide;
+	t->leaf = params->direct_leaf_bytes;
+	t->leaf_bits = X86_PTE_P | X86_PTE_RW | X86_PTE_G | (wide ? X86_PTE_XD : 0);
+	int error = table_new(t, &t->top);
+
+	while (!error && memmap_next_run(params->entries, params->entry_count, from,
+					 direct_end(params), &run)) {
+		error = map_run(t, params->direct_map, run);
+		from = pfn_add(run.first, run.frames);
+	}
+	return error ? error : map_loaded(t, params);
+}
+
+/* Step 5. NXE and PSE come before the tables that use them, PGE after PG (SDM 3, 4.10.2.4). */
+static void paging_on(const struct boot_tables *t)
+{
+	if (t->wide) {
+		port_write_cr4(port_read_cr4() | X86_CR4_PAE);
+		port_write_efer(port_read_efer() | X86_EFER_NXE |
+				(port_read_cr0() & X86_CR0_PG ? 0 : X86_EFER_LME));
+	} else {
+		port_write_cr4(port_read_cr4() | X86_CR4_PSE);
+	}
+	port_write_cr3(t->top.a);
+	port_write_cr0(port_read_cr0() | X86_CR0_PE | X86_CR0_WP | X86_CR0_PG);
+	port_write_cr4(port_read_cr4() | X86_CR4_PGE);
+}
+
+static bool leaf_is_possible(const struct boot_params *params)
+{
+	uint32_t leaf = params->direct_leaf_bytes;
+
+	switch (params->paging) {
+	case BOOT_PAGING_32:
+		return leaf == 1u << 12 || leaf == 1u << 22;
+	case BOOT_PAGING_4LEVEL:
+		return leaf == 1u << 12 || leaf == 1u << 21 || leaf == 1u << 30;
+	default:
+		return true;
+	}
+}
+
+static int refuse(struct boot_result *result, int error, const char *why)
+{
+	result->why = why;
+	return error;
+}
+
+/* The final pointer for something that a boot pointer names inside the loaded frames. */
+static void *final_ptr(const struct boot_params *params, const void *boot_pointer)
+{
+	struct paddr base = pfn_to_paddr(params->loaded.first);
+	uint64_t offset = (uint64_t)((const char *)boot_pointer - (char *)port_boot_ptr(base));
+
+	return port_ptr(vaddr_add(params->direct_map, base.a + offset));
+}
+
+/* What boot works on between its steps. */
+struct boot_work {
+	struct memmap map;
+	struct placement placement;
+	struct boot_tables tables;
+	struct frame_config config;
+	struct frame_range state;	  /* the state, and behind it the map's struct */
+	const struct frame_range *ranges; /* final address of the map's array */
+};
+
+/* Steps 1 to 3: the map, and room for the state. */
+static int plan(const struct boot_params *params, struct boot_work *w, struct boot_result *result)
+{
+	if (memmap_normalise(params->entries, params->entry_count, direct_end(params),
+			     params->ranges, params->range_capacity, &w->map))
+		return refuse(result, KERR_TOO_SMALL, "boot: the memory map has too many ranges");
+	result->usable_frames = w->map.frames;
+	if (memmap_remove(params->ranges, params->range_capacity, &w->map, params->loaded))
+		return refuse(result, KERR_TOO_SMALL, "boot: the memory map has too many ranges");
+	placement_init(&w->placement, &w->map, params->ranges, params->range_capacity);
+
+	w->config = params->config;
+	w->config.reach =
+		(struct reach){ .direct = params->direct_map, .direct_end = direct_end(params) };
+	const char *why = "boot: the frame allocator refuses this memory map";
+
+	result->state_bytes =
+		w->map.frames ? params->frames->state_bytes(&w->map, &w->config, &why) : 0;
+	if (!w->map.frames)
+		return refuse(result, KERR_TOO_SMALL, "boot: no usable RAM");
+	if (!result->state_bytes)
+		return refuse(result, KERR_UNSUPPORTED, why);
+
+	uint64_t bytes = round_up_u64(result->state_bytes, 16) + sizeof(struct memmap);
+
+	w->state.frames = frames_for_bytes(bytes);
+	if (placement_take(&w->placement, w->state.frames, 1, &w->state.first))
+		return refuse(result, KERR_TOO_SMALL,
+			      "boot: no range of RAM holds the frame allocator's state");
+	return 0;
+}
+
+/* Step 6: what is left becomes the frame allocator's. */
+static int hand_over(const struct boot_params *params, struct boot_work *w,
+		     struct boot_result *result)
+{
+	struct paddr pa = pfn_to_paddr(w->state.first);
+	char *state = port_ptr(vaddr_add(params->direct_map, pa.a));
+	struct memmap *map = (void *)(state + round_up_u64(result->state_bytes, 16));
+
+	if (!w->map.frames)
+		return refuse(result, KERR_TOO_SMALL, "boot: no frame is left over");
+	if (!params->ram_is_zero)
+		memset(state, 0, result->state_bytes);
+	w->map.ranges = w->ranges;
+	*map = w->map;
+	if (params->frames->init(state, map, &w->config))
+		return refuse(result, KERR_UNSUPPORTED, "boot: the frame allocator does not start");
+	result->frames = (struct frames){ params->frames, state };
+	result->state_range = w->state;
+	result->map = w->map;
+	return 0;
+}
+
+int boot(const struct boot_params *params, struct boot_result *result)
+{
+	struct boot_work w;
+
+	memset(&w, 0, sizeof(w));
+	memset(result, 0, sizeof(*result));
+	if (!leaf_is_possible(params))
+		return refuse(result, KERR_INVALID, "boot: no leaf of that size in this mode");
+	int error = plan(params, &w, result);
+
+	if (error)
+		return error;
+	w.ranges = final_ptr(params, params->ranges);
+	if (params->paging != BOOT_PAGING_NONE) {
+		w.tables.placement = &w.placement;
+		error = tables_build(&w.tables, params);
+		if (error)
+			return refuse(result, error, "boot: RAM does not hold the page tables");
+		paging_on(&w.tables);
+		result->table_frames = w.tables.frames;
+		result->top_table = w.tables.top;
+	}
+	return hand_over(params, &w, result);
+}

@@ -1,0 +1,1 @@
+"""What all plot scripts and the report share: loading, statistics, style, wording."""

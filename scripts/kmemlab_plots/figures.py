@@ -1,0 +1,179 @@
+"""The figures by which allocators are compared: one number a run, a spread over the seeds."""
+
+from dataclasses import dataclass
+from typing import Callable, Optional
+
+import numpy as np
+
+from kmemlab_plots import wording
+from kmemlab_plots.experiment import Experiment
+from kmemlab_plots.run import Run
+from kmemlab_plots.statistics import Spread, histogram, spread, time_mean
+
+# One host, shared and unpinned: nearer than this, two measured times are called equal.
+MEASURED_TOLERANCE = 0.10
+# The slowest that share of the operations are taken for interruptions by the host.
+STALLS = 1e-4
+
+Measure = Callable[[Run], Optional[float]]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A column of the summary. `better` is "low" or "high"; values up to `floor` are one."""
+    key: str
+    label: str
+    unit: str
+    better: str
+    of: Measure
+    show: Callable[[float], str]
+    measured: bool = False  # on a host, not counted
+    placement: bool = False  # says where frames lie, which who serves little has easy
+    floor: Optional[Measure] = None
+
+    @property
+    def tolerance(self) -> float:
+        return MEASURED_TOLERANCE if self.measured else 0.0
+
+
+def _requested(run: Run, frames: bool) -> Optional[float]:
+    """Allocations that were asked for, or their frames."""
+    for table, column in ((run.events, "operations"), (run.latency, "count")):
+        if table is not None:
+            allocations = np.array([name == "frame_alloc" for name in table.text("operation")])
+            weights = 2.0 ** table["order"][allocations] if frames else 1.0
+            return float(np.sum(table[column][allocations] * weights))
+    return None
+
+
+def failed_percent(run: Run) -> Optional[float]:
+    """The share of requests that were not served."""
+    asked = _requested(run, frames=False)
+    return _percent_of(float(run.result["failures"]), asked or float(run.result["operations"]))
+
+
+def unserved_memory_percent(run: Run) -> Optional[float]:
+    """The share of the frames asked for that were not handed out."""
+    if not run.result["failures"]:
+        return 0.0
+    asked = _requested(run, frames=True)
+    if run.failures is None or asked is None:
+        return None
+    return _percent_of(float(run.failures["frames"].sum()), asked)
+
+
+def _percent_of(part: float, whole: float) -> Optional[float]:
+    if not whole:
+        return None if part else 0.0
+    return min(100.0, 100.0 * part / whole)
+
+
+def timer_cost_ns(run: Run) -> Optional[float]:
+    cost = run.host.get("timer_cost_ns")
+    return float(cost) if isinstance(cost, (int, float)) else None
+
+
+def _mean(column: str, scale: float = 1.0, offset: float = 0.0) -> Measure:
+    def value(run: Run) -> Optional[float]:
+        mean = time_mean(run.samples["time_ns"], run.samples[column])
+        return None if mean is None else offset + scale * mean
+    return value
+
+
+def _end(column: str) -> Measure:
+    def value(run: Run) -> Optional[float]:
+        return float(run.samples[column][-1]) if len(run.samples) else None
+    return value
+
+
+def usable_percent(order: int) -> Measure:
+    """The share of free memory that could be handed out in blocks of that order: 1 - U."""
+    return _mean(f"unusable_o{order}", -100.0, 100.0)
+
+
+def usable_huge_percent(run: Run) -> Optional[float]:
+    return usable_percent(run.huge_order)(run)
+
+
+def latency_percentile(operation: str, key: str, order: int = 0) -> Measure:
+    def value(run: Run) -> Optional[float]:
+        row = (run.timing.get("latency") or {}).get(f"{operation}/{order}") or {}
+        found = row.get(key)
+        return float(found) if isinstance(found, (int, float)) and row.get("count") else None
+    return value
+
+
+def throughput(run: Run) -> Optional[float]:
+    value = run.timing.get("operations_per_second")
+    return float(value) if isinstance(value, (int, float)) and value > 0 else None
+
+
+def steady_throughput(run: Run) -> Optional[float]:
+    """Without the slowest operations: one interruption by the host outweighs a whole trace."""
+    if run.latency is None:
+        return None
+    mean_ns = histogram(run.latency).trimmed_mean(1 - STALLS)
+    return 1e9 / mean_ns if mean_ns else None
+
+
+def per_operation(*columns: str) -> Measure:
+    """Sum of these machine events over allocations and frees, per operation."""
+    def value(run: Run) -> Optional[float]:
+        if run.events is None:
+            return None
+        chosen = [name != "boot" for name in run.events.text("operation")]
+        operations = float(run.events["operations"][chosen].sum())
+        total = sum(float(run.events[column][chosen].sum()) for column in columns)
+        return total / operations if operations else None
+    return value
+
+
+def _share(value: float) -> str:
+    return f"{value:.2f}"
+
+
+PLACEMENT = [
+    Quantity("failures", "failures", "requests", "low",
+             lambda run: float(run.result["failures"]), wording.count),
+    Quantity("failed_percent", "not served", "% of requests", "low", failed_percent,
+             wording.percent),
+    Quantity("unserved_memory", "not served", "% of memory", "low", unserved_memory_percent,
+             wording.percent),
+    Quantity("unusable_o9_mean", "unusable at 2 MiB, mean", "index, 0 to 1", "low",
+             _mean("unusable_o9"), _share, placement=True),
+    Quantity("unusable_o9_end", "unusable at 2 MiB, end", "index, 0 to 1", "low",
+             _end("unusable_o9"), _share, placement=True),
+    Quantity("free_huge_percent", "free huge ratio, mean", "%", "high",
+             _mean("free_huge_percent"), wording.percent, placement=True),
+    Quantity("largest_run_frames", "largest free run, end", "memory", "high",
+             _end("largest_run_frames"), wording.size, placement=True),
+    Quantity("internal_percent", "internal, mean", "% of live", "low",
+             _mean("internal_percent"), wording.percent),
+]
+SPEED = [
+    Quantity(f"{operation}_{key}", f"{name} {label}", "ns", "low",
+             latency_percentile(operation, f"{key}_ns"), wording.nanoseconds, measured=True,
+             floor=timer_cost_ns)
+    for operation, name in (("frame_alloc", "alloc"), ("frame_free", "free"))
+    for key, label in (("p50", "p50"), ("p99", "p99"), ("p999", "p99.9"))
+] + [
+    Quantity("throughput", "throughput", "operations/s", "high", throughput, wording.rate,
+             measured=True),
+    Quantity("steady", "without stalls", "operations/s", "high", steady_throughput,
+             wording.rate, measured=True),
+]
+COST = [
+    Quantity("metadata", "metadata", "bytes per frame", "low",
+             _end("metadata_bytes_per_frame"), wording.significant),
+    Quantity("loads", "loads", "per operation", "low", per_operation("loads"),
+             wording.significant),
+    Quantity("stores", "stores", "per operation", "low", per_operation("stores"),
+             wording.significant),
+    Quantity("cache_lines", "cache lines", "per operation", "low",
+             per_operation("cache_lines"), wording.significant),
+]
+
+
+def measure(experiment: Experiment, scenario: str, allocator: str,
+            quantity: Quantity) -> Optional[Spread]:
+    return spread([quantity.of(run) for run in experiment.runs(scenario, allocator)])

@@ -1,0 +1,136 @@
+#include "sim/cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "sim/check.h"
+#include "sim/lab.h"
+#include "sim/run.h"
+
+struct options {
+	char *frames, *output;
+	char **settings;
+	gint64 seed, operations;
+	gdouble seconds;
+};
+
+static void print_failure(const struct check_report *report)
+{
+	guint shown = report->lines ? MIN(report->lines->len, CHECK_TEXT_OPS_MAX) : 0;
+
+	printf("  %s\n  on %s\n", report->message, report->where);
+	if (!report->lines)
+		return;
+	printf("  %u operations, shrunk from %u in %u trials:\n", report->lines->len, report->from,
+	       report->trials);
+	for (guint i = 0; i < shown; i++)
+		printf("    %3u  %s\n", i, (const char *)g_ptr_array_index(report->lines, i));
+	if (shown < report->lines->len)
+		printf("    ... and %u more\n", report->lines->len - shown);
+	printf("  trace: %s\n  again: %s\n", report->trace, report->command);
+}
+
+static void print_report(const char *name, const struct check_report *report, bool native_only)
+{
+	printf("%-16s %s  %" G_GUINT64_FORMAT " configurations (%" G_GUINT64_FORMAT
+	       " refused), %" G_GUINT64_FORMAT " operations, %" G_GUINT64_FORMAT " unserved%s\n",
+	       name, report->failed ? "FAILED" : "ok    ", report->configurations, report->refused,
+	       report->operations, report->unserved, native_only ? ", native pass only" : "");
+	if (report->failed)
+		print_failure(report);
+	fflush(stdout);
+}
+
+/* "check-buddy.kmt", where nothing else was asked for. */
+static char *default_output(const char *name)
+{
+	char *base = g_path_get_basename(name);
+	char *path = g_strdup_printf("check-%s.kmt", base);
+
+	g_free(base);
+	return path;
+}
+
+static int check_one(const struct options *options, const char *name, const char *trace)
+{
+	char *output = options->output ? g_strdup(options->output) : default_output(name);
+	struct check_config config = {
+		.name = name,
+		.settings = options->settings,
+		.seed = (uint64_t)options->seed,
+		.operations = (uint64_t)options->operations,
+		.cpu_ms = (unsigned)(options->seconds * 1000),
+		.trace = trace,
+		.output = output,
+	};
+	struct check_report report = { 0 };
+	GError *error = NULL;
+	int code = CLI_OK;
+
+	if (!run_find_frames(name, config.frames, &error) ||
+	    !check_frames(&config, &report, &error)) {
+		code = cli_fail(error);
+	} else {
+		print_report(name, &report, !config.frames[PASS_PROBED]);
+		code = report.failed ? CLI_CHECK_FAILED : CLI_OK;
+	}
+	check_report_clear(&report);
+	g_free(output);
+	return code;
+}
+
+static int check_all(const struct options *options)
+{
+	int worst = CLI_OK;
+
+	for (const struct frame_ops *const *ops = frame_registry; *ops; ops++) {
+		int code = check_one(options, (*ops)->name, NULL);
+		worst = MAX(worst, code);
+	}
+	return worst;
+}
+
+static int check(const struct options *options, const char *trace)
+{
+	if (options->operations < 1 || options->operations > 1000000)
+		return cli_usage("--operations: 1 to 1000000");
+	if (!(options->seconds >= 0.01 && options->seconds <= 3600))
+		return cli_usage("--time-limit: 0.01 to 3600 seconds");
+	if (!options->frames && (trace || options->settings || options->output))
+		return cli_usage("%s needs --frames NAME", trace	       ? "a trace"
+							   : options->settings ? "--set"
+									       : "--output");
+	return options->frames ? check_one(options, options->frames, trace) : check_all(options);
+}
+
+int cli_check(const struct cli_command *command, int argc, char **argv)
+{
+	struct options options = { .operations = CHECK_OPERATIONS,
+				   .seconds = CHECK_TIME_MS / 1000.0 };
+	const GOptionEntry entries[] = {
+		{ "frames", 'f', 0, G_OPTION_ARG_STRING, &options.frames,
+		  "Page-frame allocator (kmemlab list frames); default: all of them", "NAME" },
+		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &options.settings,
+		  "Only with this setting, in place of each option's values in turn",
+		  "frames.KEY=VALUE" },
+		{ "seed", 0, 0, G_OPTION_ARG_INT64, &options.seed,
+		  "Seed of the operations (default 0)", "N" },
+		{ "operations", 'n', 0, G_OPTION_ARG_INT64, &options.operations,
+		  "Operations on each memory map with each setting (default 1000)", "N" },
+		{ "time-limit", 0, 0, G_OPTION_ARG_DOUBLE, &options.seconds,
+		  "CPU time after which one operation counts as hanging (default 2)", "SECONDS" },
+		{ "output", 'o', 0, G_OPTION_ARG_FILENAME, &options.output,
+		  "Trace of a failure (default: check-NAME.kmt)", "FAILURE.kmt" },
+		{ NULL },
+	};
+	char **rest;
+	int code = cli_parse(command, entries, -1, argc, argv, &rest);
+
+	if (code == CLI_OK)
+		code = check(&options, rest[0]);
+	g_strfreev(rest);
+	g_free(options.frames);
+	g_free(options.output);
+	g_strfreev(options.settings);
+	return code;
+}

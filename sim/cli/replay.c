@@ -1,0 +1,206 @@
+#include "sim/cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "sim/lab.h"
+#include "sim/run.h"
+#include "sim/size.h"
+
+struct options {
+	char *frames, *tables, *machine, *ram, *start, *place, *pass, *output, *name, *host_memory;
+	char **settings;
+	gint cpus;
+	gint64 seed, until, check_events, sample_events, sample_ns;
+	gboolean json, force, quiet;
+};
+
+static bool parse_size(const char *option, const char *text, uint64_t *bytes)
+{
+	if (!text || size_parse(text, bytes))
+		return true;
+	cli_usage("%s: '%s' is no size (a number with K, M, G or T)", option, text);
+	return false;
+}
+
+static bool parse_pass(const char *text, bool pass[PASSES])
+{
+	bool both = !text || strcmp(text, "both") == 0;
+
+	for (unsigned i = 0; i < PASSES; i++)
+		pass[i] = both || strcmp(text, kernels[i].name) == 0;
+	if (pass[PASS_NATIVE] || pass[PASS_PROBED])
+		return true;
+	cli_usage("--pass: '%s' is not native, probed or both", text);
+	return false;
+}
+
+static bool parse_place(const char *text, bool *recorded)
+{
+	*recorded = text && strcmp(text, "recorded") == 0;
+	if (!text || *recorded || strcmp(text, "free") == 0)
+		return true;
+	cli_usage("--place: '%s' is not free or recorded", text);
+	return false;
+}
+
+/* "bitmap:policy=next-fit": the name with what was set on it. */
+static char *make_label(const char *frames, char **settings)
+{
+	GString *label = g_string_new(frames);
+	char mark = ':';
+
+	for (char **setting = settings; setting && *setting; setting++) {
+		if (!g_str_has_prefix(*setting, "frames."))
+			continue;
+		g_string_append_printf(label, "%c%s", mark, *setting + strlen("frames."));
+		mark = ',';
+	}
+	return g_string_free(label, FALSE);
+}
+
+static void print_text(const struct run_config *config, const struct run_result *result)
+{
+	for (unsigned pass = 0; pass < PASSES; pass++) {
+		const struct replay_result *done = &result->pass[pass];
+		if (!result->done[pass])
+			continue;
+		printf("%-7s digest %016" G_GINT64_MODIFIER "x  %" G_GUINT64_FORMAT
+		       " events, %" G_GUINT64_FORMAT " failures, %" G_GUINT64_FORMAT
+		       " skipped, %" G_GUINT64_FORMAT " violations, %.2f s\n",
+		       kernels[pass].name, done->digest, done->events, done->failures,
+		       done->skipped, done->violations, done->seconds);
+		for (guint i = 0; i < done->violation_list->len; i++) {
+			const struct replay_violation *violation =
+				g_ptr_array_index(done->violation_list, i);
+			printf("  %s\n    again: %s\n", violation->message, violation->command);
+		}
+	}
+	if (result->digests_differ)
+		printf("allocator error: %s: the native and the probed pass placed differently\n",
+		       config->label);
+}
+
+static int replay(const struct options *options, const char *trace, const char *command)
+{
+	struct run_config config = {
+		.trace_path = trace,
+		.frames = options->frames,
+		.tables = options->tables ? options->tables : "direct",
+		.settings = options->settings,
+		.machine = options->machine ? options->machine : "recorded",
+		.ram = options->ram,
+		.cpus = (unsigned)options->cpus,
+		.seed = (uint64_t)options->seed,
+		.until = options->until < 0 ? REPLAY_ALL : (uint64_t)options->until,
+		.check_events = (uint64_t)options->check_events,
+		.sample_events = (uint64_t)options->sample_events,
+		.sample_ns = (uint64_t)options->sample_ns,
+		.output = options->output,
+		.name = options->name,
+		.replace = options->force,
+		.command = command,
+	};
+	struct run_result result = { 0 };
+	GError *error = NULL;
+
+	if (!parse_pass(options->pass, config.pass) ||
+	    !parse_place(options->place, &config.place_recorded) ||
+	    !parse_size("--host-memory", options->host_memory, &config.host_memory_bytes))
+		return CLI_USAGE;
+	if (!run_parse_start(options->start ? options->start : "ascending", &config.start, &error))
+		return cli_fail(error);
+	char *label = make_label(options->frames, options->settings);
+	config.label = label;
+	int code = CLI_OK;
+	if (!run_cell(&config, &result, &error)) {
+		code = cli_fail(error);
+	} else {
+		if (options->json)
+			cli_print_json(run_summary(&config, &result));
+		else if (!options->quiet)
+			print_text(&config, &result);
+		code = result.violations || result.digests_differ ? CLI_CHECK_FAILED : CLI_OK;
+	}
+	run_result_clear(&result);
+	g_free(label);
+	return code;
+}
+
+int cli_replay(const struct cli_command *command, int argc, char **argv)
+{
+	struct options options = { .until = -1 };
+	const GOptionEntry entries[] = {
+		{ "frames", 'f', 0, G_OPTION_ARG_STRING, &options.frames,
+		  "Page-frame allocator (kmemlab list frames)", "NAME" },
+		{ "tables", 0, 0, G_OPTION_ARG_STRING, &options.tables,
+		  "How the kernel reaches page tables: direct (default), none", "NAME" },
+		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &options.settings,
+		  "A setting: frames.KEY, machine.KEY; may be repeated", "SLOT.KEY=VALUE" },
+		{ "machine", 'm', 0, G_OPTION_ARG_STRING, &options.machine,
+		  "recorded (default), a preset, or a file of E820 lines", "NAME|FILE" },
+		{ "ram", 0, 0, G_OPTION_ARG_STRING, &options.ram,
+		  "Usable RAM: a size (K, M, G, T) or a multiple of the machine's own (2x)",
+		  "SIZE" },
+		{ "cpus", 0, 0, G_OPTION_ARG_INT, &options.cpus,
+		  "CPUs; default: as many as the trace names", "N" },
+		{ "seed", 0, 0, G_OPTION_ARG_INT64, &options.seed,
+		  "Seed of whatever is random; 0 (default) also keeps the order of simultaneous "
+		  "events",
+		  "N" },
+		{ "start", 0, 0, G_OPTION_ARG_STRING, &options.start,
+		  "Start state: ascending (default), recorded, shuffled", "MODE" },
+		{ "place", 0, 0, G_OPTION_ARG_STRING, &options.place,
+		  "free (default), or recorded: ask for the recorded frames, where the allocator "
+		  "can",
+		  "HOW" },
+		{ "until", 0, 0, G_OPTION_ARG_INT64, &options.until, "Stop after that event",
+		  "EVENT" },
+		{ "host-memory", 0, 0, G_OPTION_ARG_STRING, &options.host_memory,
+		  "Most host memory that a system writing every free frame may use", "SIZE" },
+		{ "pass", 0, 0, G_OPTION_ARG_STRING, &options.pass,
+		  "native, probed or both (default)", "PASS" },
+		{ "check-events", 0, 0, G_OPTION_ARG_INT64, &options.check_events,
+		  "Check all invariants every N events (default: at the ends)", "N" },
+		{ "sample-events", 0, 0, G_OPTION_ARG_INT64, &options.sample_events,
+		  "A sample of all metrics every N events (default: 500 in all)", "N" },
+		{ "sample-ns", 0, 0, G_OPTION_ARG_INT64, &options.sample_ns,
+		  "And one every T ns of trace time", "T" },
+		{ "output", 'o', 0, G_OPTION_ARG_FILENAME, &options.output,
+		  "Write the run's files to this folder (results/README.md)", "DIR" },
+		{ "force", 0, 0, G_OPTION_ARG_NONE, &options.force,
+		  "Replace the folder if it is there", NULL },
+		{ "name", 0, 0, G_OPTION_ARG_STRING, &options.name, "What run.json calls this run",
+		  "EXPERIMENT/RUN" },
+		{ "json", 0, 0, G_OPTION_ARG_NONE, &options.json, "Print the result as JSON",
+		  NULL },
+		{ "quiet", 'q', 0, G_OPTION_ARG_NONE, &options.quiet, "Print nothing", NULL },
+		{ NULL },
+	};
+	char **rest, *typed = run_command(argv);
+	int code = cli_parse(command, entries, 1, argc, argv, &rest);
+
+	if (code == CLI_OK && !options.frames)
+		code = cli_usage("replay needs --frames NAME (kmemlab list frames)");
+	else if (code == CLI_OK && (options.cpus < 0 || options.cpus > RECORDER_CPUS_MAX))
+		code = cli_usage("--cpus: 1 to %d", RECORDER_CPUS_MAX);
+	else if (code == CLI_OK &&
+		 (options.check_events < 0 || options.sample_events < 0 || options.sample_ns < 0))
+		code = cli_usage("counts of events and times cannot be negative");
+	else if (code == CLI_OK)
+		code = replay(&options, rest[0], typed);
+	g_strfreev(rest);
+	g_free(typed);
+	g_free(options.frames);
+	g_free(options.tables);
+	g_free(options.machine);
+	g_free(options.ram);
+	g_free(options.start);
+	g_free(options.place);
+	g_free(options.pass);
+	g_free(options.output);
+	g_free(options.name);
+	g_free(options.host_memory);
+	g_strfreev(options.settings);
+	return code;
+}

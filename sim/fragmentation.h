@@ -1,0 +1,67 @@
+/*
+ * fragmentation.h - the metrics of physical fragmentation and of metadata, computed from the
+ * ledger: one table for `list metrics`, for the columns of samples.csv and for "metrics" in
+ * run.json.
+ *
+ * Definitions are those of the guide to metrics (`row` is the number there), with
+ *   k_i  naturally aligned free blocks of order i, order 10 counting every free aligned 4 MiB:
+ *        k_10 = S_10, k_i = S_i - 2 S_(i+1), S_i being the ledger's full[i];
+ *   F    free frames;  B = sum of k_i for i = 0 .. 10;  H the order of a huge page.
+ * Where those leave a case open:
+ *   4    0 while F (or usable RAM) is less than a huge page;
+ *   5    blocks are NOT capped at order 10: a free aligned GiB is one block. With fewer than 50
+ * free blocks the mean of those there are, 0 where there is none; 10   run_scatter is 0 where
+ * nothing is free; 13   internal_percent is 0 where nothing is live; 16   (state_bytes + 4096
+ * kept_frames) / managed_frames, 0 where nothing is managed.
+ *
+ * frag_index_milli_*, extfrag_percent_* are what Linux computes (mm/vmstat.c: fragmentation_index,
+ * extfrag_for_order), with its truncating integer divisions; its index of 0 where B = 0 comes
+ * before -1000 where a block is free.
+ */
+#ifndef KMEMLAB_SIM_FRAGMENTATION_H
+#define KMEMLAB_SIM_FRAGMENTATION_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <json-glib/json-glib.h>
+
+#include "sim/ledger.h"
+
+enum metric_kind {
+	METRIC_INTEGER = 0, /* exact in a double: below 2^53 */
+	METRIC_FRACTION,    /* printed with six digits after the point */
+};
+
+struct metric {
+	const char *name; /* column and key */
+	const char *unit; /* "" for an index or a count */
+	unsigned row;	  /* of the guide to metrics; 0: a plain amount */
+	enum metric_kind kind;
+	const char *help; /* one line */
+};
+
+/* What the ledger does not know. */
+struct metrics_extra {
+	unsigned huge_order; /* H: 9, or 10 with 4-byte page table entries */
+	uint64_t state_bytes, kept_frames, managed_frames;
+	uint64_t failures;
+};
+
+/* Metrics are numbered from 0 to metrics_count() - 1, in the order of samples.csv. */
+unsigned metrics_count(void);
+const struct metric *metrics_at(unsigned index);
+int metrics_find(const char *name); /* -1: unknown */
+
+/* Fills metrics_count() values. Cost: O(metrics + regions changed since the last call). */
+void metrics_compute(struct ledger *ledger, const struct metrics_extra *extra, double *values);
+
+#define METRIC_TEXT_BYTES 32
+/* As CSV files have it, independent of the locale. Returns the length. */
+size_t metrics_format(const struct metric *metric, double value, char text[METRIC_TEXT_BYTES]);
+/* {name: value, ...}; the caller owns it. */
+JsonNode *metrics_json(const double *values);
+
+/* The largest order up to 10 of which an aligned block is free; -1 where nothing is. */
+int metrics_largest_free_order(const struct ledger *ledger);
+
+#endif

@@ -1,0 +1,365 @@
+/*
+ * The machine: RAM, CPUs and the kernel's address space as the host sees it.
+ *
+ * Power-on leaves what a boot loader leaves: the firmware's memory map in RAM, and physical memory
+ * visible through the boot window. When the kernel turns its own tables on, the window goes (a
+ * pointer kept from before faults from then on) and the direct map comes, after the simulated
+ * tables have been asked whether they really say so.
+ */
+#include "sim/machine.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#include "alloc/memmap.h"
+#include "sim/lab.h"
+#include "sim/size.h"
+#include "sim/trap.h"
+#include "workloads/memory_map.h"
+
+#define MIB (1024ull * 1024)
+#define GIB (1024 * MIB)
+#define TIB (1024 * GIB)
+
+/* Top 8 TiB of a 48-bit space: direct map first, the loader's window in its upper half, room for
+ * heap, windows and the recursive slots 510 and 511 (the last TiB) between. */
+#define X86_64_BASE (0ull - 8 * TIB)
+
+static const struct machine_layout layouts[MACHINE_ARCHS] = {
+	[MACHINE_X86_64] = {
+		.arch = "x86_64",
+		.base = X86_64_BASE,
+		.bytes = 8 * TIB,
+		.align = 2 * MIB,
+		.boot_window = X86_64_BASE + 4 * TIB,
+		.boot_window_bytes = 2 * TIB,
+		.direct_map = X86_64_BASE,
+		.direct_map_bytes = 4 * TIB,
+		.paging = BOOT_PAGING_4LEVEL,
+		.huge_order = 9,
+		.leaf_bytes = 2 * MIB,
+	},
+	/* The classic higher half: user below 3 GiB, 768 MiB direct map, the rest for heap and windows. */
+	[MACHINE_I386] = {
+		.arch = "i386",
+		.base = 0,
+		.bytes = 4 * GIB,
+		.align = 4 * GIB,
+		.boot_window = 0,
+		.boot_window_bytes = 4 * GIB,
+		.direct_map = 3 * GIB,
+		.direct_map_bytes = 768 * MIB,
+		.paging = BOOT_PAGING_32,
+		.huge_order = 10,
+		.leaf_bytes = 4 * MIB,
+	},
+};
+
+const struct machine_layout *machine_layout(enum machine_arch arch)
+{
+	return &layouts[arch];
+}
+
+/* RAM that the kernel can reach: physical addresses below this. */
+static uint64_t reachable_bytes(const struct machine_config *config)
+{
+	const struct machine_layout *layout = machine_layout(config->arch);
+
+	return config->paging ? layout->direct_map_bytes : layout->boot_window_bytes;
+}
+
+static bool normalise(struct machine *machine, GError **error)
+{
+	const GArray *map = machine->config->memory_map;
+	guint capacity = MEMMAP_RANGES_MAX(map->len);
+	struct firmware_range *entries = g_new(struct firmware_range, map->len);
+	struct memmap normal;
+
+	for (guint i = 0; i < map->len; i++) {
+		const struct memory_range *range = &g_array_index(map, struct memory_range, i);
+		entries[i] = (struct firmware_range){ .base = range->base,
+						      .bytes = range->bytes,
+						      .type = range->type };
+	}
+	machine->usable = g_array_sized_new(FALSE, TRUE, sizeof(struct frame_range), capacity);
+	g_array_set_size(machine->usable, capacity);
+	struct paddr limit = { MIN(reachable_bytes(machine->config), RAM_MAX_BYTES) };
+	int failed = memmap_normalise(entries, map->len, paddr_to_pfn(limit),
+				      (struct frame_range *)(void *)machine->usable->data, capacity,
+				      &normal);
+	g_free(entries);
+	if (failed || normal.count == 0) {
+		g_set_error(error, LAB_ERROR, LAB_ERROR_BOOT,
+			    "machine %s has no usable RAM that a kernel could reach",
+			    machine->config->name);
+		return false;
+	}
+	g_array_set_size(machine->usable, normal.count);
+	return true;
+}
+
+/* What the loader leaves in RAM: the firmware's entries, and room for the kernel's normalised
+ * ranges. */
+static bool load_memory_map(struct machine *machine, GError **error)
+{
+	const GArray *map = machine->config->memory_map;
+	uint32_t capacity = MEMMAP_RANGES_MAX(map->len) + 1;
+	uint64_t entry_bytes = map->len * sizeof(struct firmware_range);
+	uint64_t frames = frames_for_bytes(entry_bytes + capacity * sizeof(struct frame_range));
+
+	for (guint i = 0; i < machine->usable->len; i++) {
+		const struct frame_range *range =
+			&g_array_index(machine->usable, struct frame_range, i);
+		if (range->frames < frames)
+			continue;
+		uint64_t at = pfn_to_paddr(range->first).a;
+		struct firmware_range *entries =
+			(struct firmware_range *)(void *)(machine->ram.bytes + at);
+		for (guint k = 0; k < map->len; k++) {
+			const struct memory_range *from =
+				&g_array_index(map, struct memory_range, k);
+			entries[k] = (struct firmware_range){ .base = from->base,
+							      .bytes = from->bytes,
+							      .type = from->type };
+		}
+		struct vaddr window = { machine->layout->boot_window + at };
+		machine->params.entries = machine_pointer(machine, window);
+		machine->params.entry_count = map->len;
+		machine->params.ranges = machine_pointer(machine, vaddr_add(window, entry_bytes));
+		machine->params.range_capacity = capacity;
+		machine->params.loaded = (struct frame_range){ range->first, frames };
+		return true;
+	}
+	g_set_error(error, LAB_ERROR, LAB_ERROR_BOOT,
+		    "machine %s: no usable range holds the memory map itself (%" G_GUINT64_FORMAT
+		    " frames)",
+		    machine->config->name, frames);
+	return false;
+}
+
+static bool make_cpus(struct machine *machine, GError **error)
+{
+	const struct machine_config *config = machine->config;
+	const char *problem = mmu_config_problem(&config->mmu);
+
+	if (problem) {
+		g_set_error(error, LAB_ERROR, LAB_ERROR_USAGE, "machine %s: %s", config->name,
+			    problem);
+		return false;
+	}
+	machine->memory =
+		(struct mmu_memory){ .bytes = machine->ram.bytes, .bytes_size = machine->ram.size };
+	machine->cpu = g_new0(struct mmu_cpu *, config->cpus);
+	for (unsigned i = 0; i < config->cpus; i++) {
+		void *memory = g_aligned_alloc0(1, mmu_cpu_bytes(&config->mmu), 64);
+		machine->cpu[i] = mmu_cpu_init(memory, &config->mmu, &machine->memory, i);
+		windows_listen(machine->windows, machine->cpu[i]);
+	}
+	machine_set_cpu(machine, 0);
+	return true;
+}
+
+static bool make_address_space(struct machine *machine, GError **error)
+{
+	const struct machine_layout *layout = machine->layout;
+
+	machine->reservation = ram_reserve(layout->bytes, layout->align, error);
+	if (!machine->reservation)
+		return false;
+	machine->host_minus_kernel =
+		(int64_t)((uint64_t)(uintptr_t)machine->reservation - layout->base);
+	machine->windows = windows_new(&machine->ram, machine->reservation, layout->base,
+				       machine->config->windows);
+	struct vaddr window = { layout->boot_window };
+	return ram_map(&machine->ram, 0, MIN(machine->ram.size, layout->boot_window_bytes),
+		       machine_pointer(machine, window), error);
+}
+
+struct machine *machine_new(const struct machine_config *config, GError **error)
+{
+	struct machine *machine = g_new0(struct machine, 1);
+
+	machine->config = machine_config_copy(config);
+	machine->layout = machine_layout(config->arch);
+	machine->ram.fd = -1;
+	if (!config->paging && config->arch != MACHINE_I386) {
+		g_set_error(error, LAB_ERROR, LAB_ERROR_USAGE,
+			    "machine %s: long mode needs paging; paging=off is for i386",
+			    config->name);
+		goto failed;
+	}
+	if (config->arch == MACHINE_X86_64 && !config->mmu.features.long_mode) {
+		g_set_error(error, LAB_ERROR, LAB_ERROR_USAGE,
+			    "machine %s: an x86_64 kernel needs a CPU with long mode",
+			    config->name);
+		goto failed;
+	}
+	if (!normalise(machine, error))
+		goto failed;
+	const struct frame_range *top =
+		&g_array_index(machine->usable, struct frame_range, machine->usable->len - 1);
+	uint64_t size = pfn_to_paddr(pfn_add(top->first, top->frames)).a;
+	if (!ram_init(&machine->ram, size, error) || !make_address_space(machine, error) ||
+	    !make_cpus(machine, error) || !load_memory_map(machine, error))
+		goto failed;
+	return machine;
+failed:
+	machine_free(machine);
+	return NULL;
+}
+
+void machine_free(struct machine *machine)
+{
+	if (!machine)
+		return;
+	for (unsigned i = 0; machine->cpu && i < machine->config->cpus; i++)
+		g_aligned_free(machine->cpu[i]);
+	g_free(machine->cpu);
+	windows_free(machine->windows);
+	if (machine->reservation)
+		munmap(machine->reservation, machine->layout->bytes);
+	ram_fini(&machine->ram);
+	if (machine->usable)
+		g_array_unref(machine->usable);
+	machine_config_free(machine->config);
+	g_free(machine);
+}
+
+/* ---- boot ---- */
+
+struct boot_call {
+	struct machine *machine;
+	machine_boot_fn fn;
+	int status;
+};
+
+/* What the kernel reads and writes stands in simulated RAM or on its stack: copies, not the lab's
+ * structs. */
+static void call_boot(void *argument)
+{
+	struct boot_call *call = argument;
+	struct boot_params params = call->machine->params;
+	struct boot_result result = { 0 };
+
+	call->status = call->fn(&params, &result);
+	call->machine->boot = result;
+}
+
+/* The boot CPU brings the others up with its own control registers, as a kernel's start-up code
+ * does. */
+static void start_other_cpus(struct machine *machine)
+{
+	struct mmu_state state = mmu_save_state(machine->cpu[0]);
+
+	for (unsigned i = 1; i < machine->config->cpus; i++)
+		if (mmu_load_state(machine->cpu[i], &state).vector != MMU_NO_FAULT)
+			g_error("lab error: CPU %u refuses the state of CPU 0", i);
+}
+
+bool machine_boot(struct machine *machine, machine_boot_fn boot_fn, const struct frame_ops *frames,
+		  const struct frame_config *frame_config, GError **error)
+{
+	const struct machine_layout *layout = machine->layout;
+	struct boot_params *params = &machine->params;
+	struct boot_call call = { .machine = machine, .fn = boot_fn };
+	struct trap_report report;
+
+	params->paging = machine->config->paging ? layout->paging : BOOT_PAGING_NONE;
+	params->direct_map = (struct vaddr){ machine->config->paging ? layout->direct_map
+								     : layout->boot_window };
+	params->direct_map_bytes = reachable_bytes(machine->config);
+	params->direct_leaf_bytes = machine->config->leaf_bytes;
+	params->frames = frames;
+	params->ram_is_zero = true; /* a fresh memfd */
+	params->config = *frame_config;
+	if (!trap_run(call_boot, &call, &report)) {
+		g_set_error(error, LAB_ERROR, LAB_ERROR_INPUT,
+			    "allocator error: %s died while booting: %s", frames->name,
+			    report.message);
+		return false;
+	}
+	if (call.status != KERR_OK) {
+		g_set_error(error, LAB_ERROR, LAB_ERROR_BOOT, "%s cannot boot on machine %s: %s",
+			    frames->name, machine->config->name,
+			    machine->boot.why ? machine->boot.why : "no reason given");
+		return false;
+	}
+	machine->booted = true;
+	start_other_cpus(machine);
+	return true;
+}
+
+/* The simulated tables must say "linear" for what gets one host mapping: asked at every page that a
+ * leaf could begin with. */
+static void map_direct(struct machine *machine, const struct frame_range *range)
+{
+	struct mmu_cpu *cpu = machine->cpu[machine->current_cpu];
+	uint64_t first = pfn_to_paddr(range->first).a,
+		 end = first + (range->frames << X86_PAGE_SHIFT);
+	struct mmu_walk walk;
+	GError *error = NULL;
+
+	for (uint64_t at = first; at < end; at = MIN(round_down_u64(at, 2 * MIB) + 2 * MIB,
+						     MAX(at + FRAME_BYTES, end - FRAME_BYTES))) {
+		struct vaddr va = { machine->layout->direct_map + at };
+		if (mmu_walk(cpu, va, NULL, &walk) != 0 || walk.paddr.a != at)
+			trap_die("boot",
+				 "the kernel's tables do not map physical 0x%" PRIx64
+				 " at 0x%" PRIx64,
+				 at, va.a);
+	}
+	struct vaddr va = { machine->layout->direct_map + first };
+	if (!ram_map(&machine->ram, first, end - first, machine_pointer(machine, va), &error))
+		trap_die("lab", "%s", error->message);
+}
+
+void machine_paging_changed(struct machine *machine)
+{
+	struct mmu_cpu *cpu = machine->cpu[machine->current_cpu];
+	struct vaddr window = { machine->layout->boot_window };
+
+	if (machine->booted || mmu_mode(cpu) == MMU_MODE_NONE)
+		return;
+	if (mmu_mode(cpu) >= MMU_MODE_4LEVEL)
+		mmu_set_code64(cpu, true);
+	ram_unmap(machine_pointer(machine, window),
+		  MIN(machine->ram.size, machine->layout->boot_window_bytes));
+	for (guint i = 0; i < machine->usable->len; i++)
+		map_direct(machine, &g_array_index(machine->usable, struct frame_range, i));
+	machine->booted = true;
+}
+
+void machine_set_cpu(struct machine *machine, unsigned cpu)
+{
+	machine->current_cpu = cpu;
+	windows_switch(machine->windows, machine->cpu[cpu]);
+}
+
+const struct frame_range *machine_direct_range(const struct machine *machine, struct vaddr va,
+					       struct paddr paddr)
+{
+	uint64_t frame = paddr.a >> X86_PAGE_SHIFT;
+
+	if (va.a - machine->params.direct_map.a != paddr.a)
+		return NULL;
+	for (guint i = 0; i < machine->usable->len; i++) {
+		const struct frame_range *range =
+			&g_array_index(machine->usable, struct frame_range, i);
+		if (frame - range->first.n < range->frames)
+			return range;
+	}
+	return NULL;
+}
+
+void machine_populate(struct machine *machine)
+{
+	for (guint i = 0; i < machine->usable->len; i++) {
+		const struct frame_range *range =
+			&g_array_index(machine->usable, struct frame_range, i);
+		struct vaddr va = { machine->params.direct_map.a + pfn_to_paddr(range->first).a };
+		/* A kernel without MADV_POPULATE_WRITE (before 5.14) leaves the faults to be
+		 * counted. */
+		(void)madvise(machine_pointer(machine, va), range->frames << X86_PAGE_SHIFT,
+			      MADV_POPULATE_WRITE);
+	}
+}

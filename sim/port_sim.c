@@ -1,0 +1,136 @@
+/*
+ * The lab's implementation of alloc/port.h, for both builds of the kernel: the probed build's
+ * undefined symbols carry the prefix "probed_" and are the same functions.
+ */
+#include "alloc/port.h"
+
+#include "sim/machine.h"
+#include "sim/trap.h"
+
+static _Thread_local struct machine *current;
+
+void machine_enter(struct machine *machine)
+{
+	current = machine;
+}
+
+void machine_leave(void)
+{
+	current = NULL;
+}
+
+struct machine *machine_current(void)
+{
+	return current;
+}
+
+static struct mmu_cpu *cpu(void)
+{
+	return current->cpu[current->current_cpu];
+}
+
+void *port_ptr(struct vaddr va)
+{
+	return machine_pointer(current, va);
+}
+
+struct vaddr port_vaddr(const void *pointer)
+{
+	return machine_vaddr(current, pointer);
+}
+
+void *port_boot_ptr(struct paddr pa)
+{
+	struct vaddr window = { current->layout->boot_window + pa.a };
+
+	return machine_pointer(current, window);
+}
+
+uint64_t port_read_cr0(void)
+{
+	return mmu_read_cr0(cpu());
+}
+
+uint64_t port_read_cr3(void)
+{
+	return mmu_read_cr3(cpu());
+}
+
+uint64_t port_read_cr4(void)
+{
+	return mmu_read_cr4(cpu());
+}
+
+uint64_t port_read_efer(void)
+{
+	return mmu_read_efer(cpu());
+}
+
+static void written(struct mmu_fault fault, const char *what, uint64_t value)
+{
+	if (fault.vector != MMU_NO_FAULT)
+		trap_die("panic", "#GP(%u) on a write of 0x%" PRIx64 " to %s", fault.error_code,
+			 value, what);
+	machine_paging_changed(current);
+}
+
+void port_write_cr0(uint64_t value)
+{
+	written(mmu_write_cr0(cpu(), value), "CR0", value);
+}
+
+void port_write_cr3(uint64_t value)
+{
+	written(mmu_write_cr3(cpu(), value), "CR3", value);
+}
+
+void port_write_cr4(uint64_t value)
+{
+	written(mmu_write_cr4(cpu(), value), "CR4", value);
+}
+
+void port_write_efer(uint64_t value)
+{
+	written(mmu_write_efer(cpu(), value), "EFER", value);
+}
+
+void port_invlpg(struct vaddr va)
+{
+	mmu_invlpg(cpu(), va);
+}
+
+void port_set_fault_handler(port_fault_handler handler, void *context)
+{
+	current->fault_handler = handler;
+	current->fault_context = context;
+}
+
+unsigned port_cpu(void)
+{
+	return current->current_cpu;
+}
+
+void port_panic(const char *why)
+{
+	trap_die("panic", "%s", why);
+}
+
+#define ALSO_PROBED(type, name, parameters) \
+	type probed_##name parameters;      \
+	type probed_##name parameters __attribute__((alias(#name)))
+
+ALSO_PROBED(void *, port_ptr, (struct vaddr va));
+ALSO_PROBED(struct vaddr, port_vaddr, (const void *pointer));
+ALSO_PROBED(void *, port_boot_ptr, (struct paddr pa));
+ALSO_PROBED(uint64_t, port_read_cr0, (void));
+ALSO_PROBED(uint64_t, port_read_cr3, (void));
+ALSO_PROBED(uint64_t, port_read_cr4, (void));
+ALSO_PROBED(uint64_t, port_read_efer, (void));
+ALSO_PROBED(void, port_write_cr0, (uint64_t value));
+ALSO_PROBED(void, port_write_cr3, (uint64_t value));
+ALSO_PROBED(void, port_write_cr4, (uint64_t value));
+ALSO_PROBED(void, port_write_efer, (uint64_t value));
+ALSO_PROBED(void, port_invlpg, (struct vaddr va));
+ALSO_PROBED(void, port_set_fault_handler, (port_fault_handler handler, void *context));
+ALSO_PROBED(unsigned, port_cpu, (void));
+ALSO_PROBED(void, port_panic, (const char *why)) __attribute__((noreturn));

@@ -1,0 +1,65 @@
+/*
+ * probe.h - what happens at every load and store of the probed build of the kernel.
+ *
+ * A probe runs before the access. It classifies the address (simulated RAM, kernel stack, read-only
+ * data; anything else is a violation), translates it as the current CPU, and asks the ledger whose
+ * frame it is: while an allocator runs, it may touch its own state, free frames if its records live
+ * there, the memory map it was given (reading), and nothing else.
+ *
+ * One probed machine runs at a time in a thread; probes know it through probe_begin(). Cost: a few
+ * ns an access.
+ */
+#ifndef KMEMLAB_SIM_PROBE_H
+#define KMEMLAB_SIM_PROBE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "alloc/frame/frame.h"
+#include "sim/ledger.h"
+#include "sim/machine.h"
+
+/* Machine events, summed over whatever operations were charged to it. */
+struct probe_counters {
+	uint64_t loads, stores, atomics; /* accesses to simulated RAM; an atomic counts here only */
+	uint64_t cache_lines;		 /* distinct 64-byte lines, per operation */
+	uint64_t tlb_lookups, tlb_misses; /* pages looked up; not found in the L1 TLBs */
+	uint64_t walk_reads;		  /* page-table entries read by walks */
+	uint64_t faults;
+};
+
+enum probe_phase {
+	PROBE_OFF = 0,
+	PROBE_BOOT,  /* whose frame it is does not matter yet; holes do */
+	PROBE_RUN,   /* an operation of the allocator: checked and counted */
+	PROBE_CHECK, /* walk() and check(): reading is checked, nothing is counted */
+};
+
+/* One access that must not be, reported once for each source line. */
+struct probe_finding {
+	const char *kind; /* "probe"; "stale" for what machine.stale-check finds */
+	uint64_t frame;	  /* 0 outside simulated RAM */
+	const char *message;
+};
+typedef void (*probe_report_fn)(void *context, const struct probe_finding *finding);
+
+struct probe {
+	struct machine *machine;
+	const struct ledger *ledger; /* NULL during boot */
+	const struct frame_ops *frames;
+	probe_report_fn report;
+	void *context;
+};
+
+/* From here to probe_end() the probed build of this thread is watched. */
+void probe_begin(const struct probe *probe);
+void probe_set_ledger(const struct ledger *ledger);
+void probe_end(void);
+
+/* Charges what follows to COUNTERS (not cleared), as one operation. */
+void probe_phase(enum probe_phase phase, struct probe_counters *counters);
+
+/* Accesses so far that were neither simulated RAM, kernel stack nor read-only data. */
+uint64_t probe_outside(void);
+
+#endif

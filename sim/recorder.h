@@ -1,0 +1,77 @@
+/*
+ * recorder.h - watches one pass of a replay and writes what it saw: samples of all metrics,
+ * failures, frame-map frames, the recorded kernel's own figures beside ours, and latencies. Files:
+ * results/README.md.
+ */
+#ifndef KMEMLAB_SIM_RECORDER_H
+#define KMEMLAB_SIM_RECORDER_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "sim/histogram.h"
+#include "sim/ledger.h"
+#include "sim/machine.h"
+#include "sim/result.h"
+#include "workloads/event.h"
+#include "workloads/trace.h"
+
+struct recorder_config {
+	uint64_t
+		sample_events; /* a sample every so many events; 0: about RECORDER_SAMPLES in all */
+	uint64_t sample_ns;    /* and one every so many ns of trace time; 0: none */
+	unsigned map_frames;   /* frame-map frames in all; 0: none */
+	uint64_t slow_threshold_ns; /* operations at least this slow are kept one by one */
+	bool time;		    /* this pass is timed */
+};
+
+#define RECORDER_SAMPLES    500
+#define RECORDER_MAP_FRAMES 200
+#define RECORDER_MAP_CELLS  512	 /* about so many with RAM */
+#define RECORDER_MAP_SPAN   4096 /* at most, holes included */
+#define RECORDER_SLOW_NS    10000
+#define RECORDER_SLOW_MAX   100000 /* kept one by one; the rest only in the histogram */
+#define RECORDER_ORDERS	    32
+#define RECORDER_CPUS_MAX   256
+
+/* What a recorder needs to know of the pass that it watches. All borrowed. */
+struct recorder_view {
+	struct ledger *ledger;
+	const struct machine *machine;
+	struct trace_reader *trace;
+	uint64_t last_event;			/* how many events the pass will have at most */
+	uint64_t (*kept_frames)(void *context); /* frames that the allocator keeps for itself now */
+	const uint64_t *failures;
+	void *context;
+};
+
+struct recorder;
+/* RESULT: where files go; NULL: figures only. Borrowed. */
+struct recorder *recorder_new(const struct recorder_config *config, struct result *result);
+void recorder_free(struct recorder *recorder);
+
+bool recorder_begin(struct recorder *recorder, const struct recorder_view *view, GError **error);
+/* The state after EVENT events; time is the next event's. Takes what samples are due. */
+void recorder_tick(struct recorder *recorder, uint64_t event, uint64_t time_ns);
+bool recorder_due(const struct recorder *recorder, uint64_t event, uint64_t time_ns);
+void recorder_failure(struct recorder *recorder, uint64_t event, const struct event *what);
+bool recorder_timed(const struct recorder *recorder);
+/* One timed operation: "frame_alloc" or "frame_free", of that order, on that CPU. */
+void recorder_latency(struct recorder *recorder, bool is_free, unsigned order, unsigned cpu,
+		      uint64_t event, uint64_t ns);
+/* The last sample and frame-map frame. METRICS gets the final values (metrics table order). */
+void recorder_end(struct recorder *recorder, uint64_t event, uint64_t time_ns, double *metrics);
+
+/* Host page faults that the recorder itself caused while the pass ran; they are none of the
+ * operations'. 0 for NULL. */
+uint64_t recorder_lab_faults(const struct recorder *recorder);
+
+/* Merged over CPUs; NULL where there was no such operation. */
+const struct histogram *recorder_histogram(struct recorder *recorder, bool is_free, unsigned order);
+/* Writes latency.csv and slow.csv. */
+void recorder_write_latency(struct recorder *recorder);
+/* Sum of all net latencies and their number. */
+void recorder_total(const struct recorder *recorder, uint64_t *operations, uint64_t *ns);
+
+#endif

@@ -1,0 +1,89 @@
+/*
+ * replay.h - one pass of a trace over a freshly booted machine: every frame event in trace order,
+ * judged by the ledger.
+ *
+ * What is deterministic (placement digest, failures, violations, metrics, machine events of the
+ * probed pass) depends on trace, configuration and seed alone; host time is only ever a
+ * measurement. An allocation that fails is data. Only a malformed trace ends a pass early (GError);
+ * broken invariants and kernel deaths are violations of the pass.
+ */
+#ifndef KMEMLAB_SIM_REPLAY_H
+#define KMEMLAB_SIM_REPLAY_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "sim/kernel.h"
+#include "sim/probe.h"
+#include "sim/recorder.h"
+#include "workloads/trace.h"
+
+enum replay_start { START_ASCENDING = 0, START_RECORDED, START_SHUFFLED };
+
+#define REPLAY_ALL	      UINT64_MAX
+#define REPLAY_ORDERS	      32  /* 2^31 frames is the largest request */
+#define REPLAY_VIOLATIONS_MAX 100 /* kept in words; all are counted */
+
+struct replay_config {
+	const char *trace_path;
+	const struct frame_ops *frames[PASSES]; /* the same system in both builds */
+	const struct machine_config *machine;
+	struct frame_config frame_config;
+	uint64_t seed; /* 0: also keeps the recorded order of simultaneous events of different CPUs
+			*/
+	enum replay_start start;
+	bool place_recorded;   /* ask AT-capable allocators for the recorded frames */
+	uint64_t until;	       /* last event to replay; REPLAY_ALL */
+	uint64_t check_events; /* run check() and compare walk() with the ledger every so many
+				  events; 0: at the ends */
+	bool unjudged; /* benchmark of the loop alone: no ledger, no audits, allocators that are
+			  trusted */
+	const char *command; /* how to do this run again, for messages; --until is appended */
+};
+
+/* Something that must not be. */
+struct replay_violation {
+	uint64_t event; /* REPLAY_ALL: not during an event (boot, start state, the end) */
+	char *kind; /* ledger verdict, "check", "walk", "probe", "page-fault", "panic", "leak" */
+	uint64_t frame;
+	char *message; /* "allocator error: ..." */
+	char *command; /* replays up to it */
+};
+
+enum replay_operation { OPERATION_BOOT = 0, OPERATION_ALLOC, OPERATION_FREE, OPERATIONS };
+extern const char *const replay_operation_names[OPERATIONS];
+
+struct replay_row {
+	uint64_t operations;
+	struct probe_counters counters;
+};
+
+struct replay_result {
+	uint64_t digest;
+	uint64_t events;     /* of the trace, without the prologue, as far as replayed */
+	uint64_t operations; /* calls into the allocator for events */
+	uint64_t failures, skipped, deferred_frees;
+	uint64_t prologue, prologue_frames; /* handles and frames of the start section */
+	uint64_t start_failures;	    /* of them, not placed at all */
+	uint64_t displaced; /* placed elsewhere than --start or --place recorded asked for */
+	uint64_t untouched_frames;
+	uint64_t violations;
+	GPtrArray *violation_list; /* struct replay_violation *, the first REPLAY_VIOLATIONS_MAX */
+	bool died; /* the kernel did, or its check() found it corrupt: what follows the last event
+		      is missing */
+	uint64_t state_bytes, table_frames, managed_frames, usable_frames;
+	double *metrics; /* at the end of the trace, in the order of the metrics table */
+	struct replay_row row[OPERATIONS][REPLAY_ORDERS]; /* probed pass: machine events */
+	double seconds;		    /* host time of the event loop, wall clock */
+	uint64_t cpu_ns;	    /* and CPU time of this thread */
+	uint64_t host_minor_faults; /* during the loop, decoding and recording aside */
+};
+
+/* One pass. RECORDER may be NULL (nothing is sampled or timed). False with error for malformed
+ * traces, machines that do not boot (LAB_ERROR_USAGE) and host failures. */
+bool replay_pass(const struct replay_config *config, enum kernel_pass pass,
+		 struct recorder *recorder, struct replay_result *result, GError **error);
+void replay_result_clear(struct replay_result *result);
+
+#endif

@@ -1,0 +1,329 @@
+/* The frame slot of a replay: every call into the page-frame allocator, judged by the ledger. */
+#include <inttypes.h>
+
+#include "sim/lab.h"
+#include "sim/session.h"
+#include "sim/start_state.h"
+
+/* ---- calls into the kernel ---- */
+
+static unsigned order_of(uint32_t frames)
+{
+	return frames <= 1 ? 0 : 32 - (unsigned)__builtin_clz(frames - 1);
+}
+
+/* Charges what the probed build does next to that row; COUNT says whether it is one of the trace's
+ * events. */
+static void watch_call(struct session *session, enum replay_operation operation, unsigned order,
+		       bool count)
+{
+	struct replay_row *row = &session->result->row[operation][order];
+
+	if (session->pass != PASS_PROBED)
+		return;
+	row->operations += count;
+	probe_phase(PROBE_RUN, count ? &row->counters : NULL);
+}
+
+static int call_alloc(struct session *session, const struct frame_request *request,
+		      struct frame_block *block, bool count)
+{
+	unsigned order = order_of(request->frames);
+	struct frames frames = session->frames; /* on the kernel's stack */
+
+	watch_call(session, OPERATION_ALLOC, order, count);
+	uint64_t start = session->timed ? timer_start() : 0;
+	int status = session->kernel->frame_alloc(&frames, request, block);
+	uint64_t stop = session->timed ? timer_stop() : 0;
+	probe_phase(PROBE_OFF, NULL);
+	if (session->timed && count)
+		recorder_latency(session->recorder, false, order, request->cpu, session->event,
+				 timer_net_ns(session->timer, start, stop));
+	return status;
+}
+
+static int call_free(struct session *session, const struct frame_block *block, unsigned cpu,
+		     bool count)
+{
+	unsigned order = order_of(block->frames);
+	struct frames frames = session->frames;
+
+	watch_call(session, OPERATION_FREE, order, count);
+	uint64_t start = session->timed ? timer_start() : 0;
+	int status = session->kernel->frame_free(&frames, block);
+	uint64_t stop = session->timed ? timer_stop() : 0;
+	probe_phase(PROBE_OFF, NULL);
+	if (session->timed && count)
+		recorder_latency(session->recorder, true, order, cpu, session->event,
+				 timer_net_ns(session->timer, start, stop));
+	return status;
+}
+
+/* ---- allocation ---- */
+
+static uint64_t digest_step(uint64_t digest, uint64_t event, uint64_t frame)
+{
+	return random_mix(digest ^ random_mix(event * 0x9e3779b97f4a7c15ull + frame));
+}
+
+/* Books what the allocator gave. False when it must not have given that; the handle is then as if
+ * it had failed. */
+static bool book(struct session *session, uint64_t number, const struct frame_request *request,
+		 const struct frame_block *block)
+{
+	struct ledger_finding finding;
+	uint32_t owner = number ? (uint32_t)(LEDGER_HANDLE_BASE + number) : LEDGER_UNTOUCHED;
+
+	if (!session->config->unjudged &&
+	    ledger_take(session->ledger, block->first.n, block->frames, request->frames,
+			request->align_frames, owner, request->mobility, &finding) != LEDGER_OK) {
+		session_ledger_violation(session, "allocation", &finding);
+		return false;
+	}
+	struct handle *handle = handles_get(&session->handles, number);
+	if (handle)
+		*handle = (struct handle){ .first = block->first.n,
+					   .frames = block->frames,
+					   .requested = request->frames,
+					   .left = request->frames,
+					   .state = HANDLE_LIVE,
+					   .mobility = request->mobility };
+	else
+		g_array_append_val(session->untouched, *block);
+	return true;
+}
+
+static struct frame_request request_for(const struct session *session, const struct event *event)
+{
+	bool at = session->config->place_recorded && event->u.frame.frame != EVENT_NO_FRAME &&
+		  (session->frames.ops->caps & FRAME_CAP_AT);
+
+	return (struct frame_request){
+		.frames = event->u.frame.frames,
+		.align_frames = event->u.frame.align_frames ? event->u.frame.align_frames : 1,
+		.zone = event->u.frame.zone,
+		.mobility = event->u.frame.mobility,
+		.cpu = (uint16_t)session->machine->current_cpu,
+		.flags = at ? FRAME_AT : 0,
+		.at = { at ? event->u.frame.frame : 0 },
+	};
+}
+
+static void trace_fault(struct session *session, const char *what, uint64_t number)
+{
+	if (!session->error)
+		g_set_error(&session->error, LAB_ERROR, LAB_ERROR_INPUT,
+			    "trace error: %s: event %" G_GUINT64_FORMAT
+			    ": %s (handle %" G_GUINT64_FORMAT ")",
+			    session->config->trace_path, session->event, what, number);
+}
+
+void session_frame_alloc(struct session *session, const struct event *event)
+{
+	uint64_t number = event->u.frame.handle;
+	struct handle *handle = handles_get(&session->handles, number);
+	struct frame_block block;
+
+	const char *problem = handles_request_problem(event);
+
+	if (!problem && (!handle || handle->state == HANDLE_LIVE))
+		problem = "an allocation whose handle is in use or out of range";
+	if (problem) {
+		trace_fault(session, problem, number);
+		return;
+	}
+	struct frame_request request = request_for(session, event);
+	int status = call_alloc(session, &request, &block, true);
+	if (status != KERR_OK && (request.flags & FRAME_AT)) {
+		/* Somebody holds the recorded frames here: any others will do. */
+		request.flags = 0;
+		session->result->displaced++;
+		status = call_alloc(session, &request, &block, true);
+	}
+	session->result->operations++;
+	session->result->digest = digest_step(session->result->digest, session->event,
+					      status == KERR_OK ? block.first.n : EVENT_NO_FRAME);
+	if (status == KERR_OK && book(session, number, &request, &block))
+		return;
+	handle->state = HANDLE_FAILED;
+	if (status == KERR_OK)
+		return;
+	session->result->failures++;
+	recorder_failure(session->recorder, session->event, event);
+}
+
+/* ---- free ---- */
+
+struct release {
+	struct session *session;
+	uint64_t number;
+	unsigned cpu;
+	bool count;
+};
+
+/* Frees one run of a handle's block. The frames are free in the ledger before the allocator writes
+ * its records there. */
+static void release_run(void *context, struct frame_block run, uint32_t requested)
+{
+	struct release *release = context;
+	struct session *session = release->session;
+	struct ledger_finding finding;
+	char message[160];
+	uint32_t owner = release->number ? (uint32_t)(LEDGER_HANDLE_BASE + release->number)
+					 : LEDGER_UNTOUCHED;
+
+	if (!(session->frames.ops->caps & FRAME_CAP_FREE))
+		return;
+	if (!session->config->unjudged && ledger_release(session->ledger, run.first.n, run.frames,
+							 requested, owner, &finding) != LEDGER_OK) {
+		session_ledger_violation(session, "free", &finding);
+		return;
+	}
+	int status = call_free(session, &run, release->cpu, release->count);
+	session->result->operations += release->count;
+	if (status == KERR_OK)
+		return;
+	g_snprintf(message, sizeof(message),
+		   "free of %u frames at 0x%" PRIx64
+		   " that it had handed out is refused (error %d)",
+		   run.frames, run.first.n, status);
+	session_violation(session, "free-refused", run.first.n, message);
+}
+
+static void free_part(struct session *session, const struct event *event, struct handle *handle)
+{
+	uint64_t number = event->u.frame.handle;
+	uint32_t first = event->u.frame.first_part, frames = event->u.frame.frames;
+	struct release release = { session, number, session->machine->current_cpu, true };
+	bool partial = session->frames.ops->caps & FRAME_CAP_PARTIAL_FREE;
+
+	if (!handles_free_part(&session->handles, number, first, frames)) {
+		trace_fault(session, "free of a part that is not allocated", number);
+		return;
+	}
+	if (partial)
+		release_run(&release, (struct frame_block){ { handle->first + first }, frames },
+			    frames);
+	else
+		session->result->deferred_frees += handle->left > 0;
+	if (handle->left > 0)
+		return;
+	handles_gone(&session->handles, number);
+	if (!partial)
+		release_run(&release, (struct frame_block){ { handle->first }, handle->frames },
+			    handle->requested);
+	else if (handle->frames > handle->requested)
+		release_run(&release,
+			    (struct frame_block){ { handle->first + handle->requested },
+						  handle->frames - handle->requested },
+			    0);
+}
+
+/* All that is left of a handle: with parts freed already, an allocator without partial frees gets
+ * the whole block back. */
+static void free_rest(struct session *session, uint64_t number, struct handle *handle, bool count)
+{
+	struct release release = { session, number, session->machine->current_cpu, count };
+
+	if (session->frames.ops->caps & FRAME_CAP_PARTIAL_FREE)
+		handles_live_runs(&session->handles, number, release_run, &release);
+	else
+		release_run(&release, (struct frame_block){ { handle->first }, handle->frames },
+			    handle->requested);
+	handles_gone(&session->handles, number);
+}
+
+void session_frame_free(struct session *session, const struct event *event)
+{
+	uint64_t number = event->u.frame.handle;
+	struct handle *handle = handles_get(&session->handles, number);
+
+	if (handle && handle->state == HANDLE_FAILED) {
+		session->result->skipped++;
+		return;
+	}
+	if (!handle || handle->state != HANDLE_LIVE) {
+		trace_fault(session, "free of a handle that is not allocated", number);
+		return;
+	}
+	bool whole = event->u.frame.frames == handle->requested && event->u.frame.first_part == 0 &&
+		     handle->left == handle->requested;
+	if (event->u.frame.frames == 0 || whole)
+		free_rest(session, number, handle, true);
+	else
+		free_part(session, event, handle);
+}
+
+/* ---- the pass ---- */
+
+/* ---- before the first event and after the last ---- */
+
+static void note_start_failure(struct session *session, const struct start_item *item)
+{
+	struct handle *handle = item->handle ? handles_get(&session->handles, item->handle) : NULL;
+
+	session->result->start_failures++;
+	if (handle)
+		handle->state = HANDLE_FAILED;
+}
+
+/* Returns false when the recorded place is taken and the item must wait until all others have
+ * theirs. */
+static bool start_one(struct session *session, const struct start_item *item, bool at)
+{
+	struct frame_block block;
+	struct frame_request request = {
+		.frames = item->frames,
+		.align_frames = item->align_frames ? item->align_frames : 1,
+		.zone = item->zone,
+		.mobility = item->mobility,
+		.cpu = (uint16_t)(item->cpu % session->machine->config->cpus),
+		.flags = at ? FRAME_AT : 0,
+		.at = { at ? item->frame : 0 },
+	};
+
+	if (call_alloc(session, &request, &block, false) != KERR_OK) {
+		if (at)
+			return false;
+		note_start_failure(session, item);
+	} else if (!book(session, item->handle, &request, &block)) {
+		note_start_failure(session, item);
+	}
+	return true;
+}
+
+void session_start_state(struct session *session)
+{
+	bool recorded = session->config->start == START_RECORDED &&
+			(session->frames.ops->caps & FRAME_CAP_AT);
+	GArray *start = session->start;
+	guint waiting = 0;
+
+	for (guint i = 0; i < start->len; i++) {
+		struct start_item *item = &g_array_index(start, struct start_item, i);
+		bool at = recorded && item->frame != EVENT_NO_FRAME;
+		session->result->untouched_frames += item->handle == 0;
+		/* Items without a place, and those whose place is taken, come after all that have
+		 * one. */
+		if ((recorded && !at) || !start_one(session, item, at)) {
+			session->result->displaced += at;
+			g_array_index(start, struct start_item, waiting++) = *item;
+		}
+	}
+	for (guint i = 0; i < waiting; i++)
+		start_one(session, &g_array_index(start, struct start_item, i), false);
+}
+
+void session_give_back(struct session *session)
+{
+	struct release untouched = { session, 0, 0, false };
+
+	for (uint64_t number = 1; number < session->handles.count; number++) {
+		struct handle *handle = handles_get(&session->handles, number);
+		if (handle->state == HANDLE_LIVE)
+			free_rest(session, number, handle, false);
+	}
+	for (guint i = 0; i < session->untouched->len; i++)
+		release_run(&untouched, g_array_index(session->untouched, struct frame_block, i),
+			    1);
+}

@@ -1,0 +1,391 @@
+/* One cell: names become structs, both passes run, their results are compared and written. */
+#include "sim/run.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "sim/fragmentation.h"
+#include "sim/lab.h"
+#include "sim/run_json.h"
+#include "sim/size.h"
+#include "workloads/memory_map.h"
+
+const char *const run_start_names[] = { [START_ASCENDING] = "ascending",
+					[START_RECORDED] = "recorded",
+					[START_SHUFFLED] = "shuffled" };
+
+bool run_parse_start(const char *text, enum replay_start *start, GError **error)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(run_start_names); i++) {
+		if (strcmp(text, run_start_names[i]) == 0) {
+			*start = i;
+			return true;
+		}
+	}
+	return lab_usage(error, "start state '%s' is not ascending, recorded or shuffled", text);
+}
+
+/* How many words, from this one on, say where files go or what is printed. */
+static unsigned output_words(char *const *words)
+{
+	static const char *const alone[] = { "--json", "--force", "--quiet", "-q" };
+	const char *word = words[0];
+
+	if (strcmp(word, "-o") == 0 || strcmp(word, "--output") == 0)
+		return words[1] ? 2 : 1;
+	if (g_str_has_prefix(word, "--output=") || g_str_has_prefix(word, "-o"))
+		return 1;
+	for (unsigned i = 0; i < G_N_ELEMENTS(alone); i++)
+		if (strcmp(word, alone[i]) == 0)
+			return 1;
+	return 0;
+}
+
+char *run_command(char *const *words)
+{
+	GString *command = g_string_new("kmemlab");
+
+	while (*words) {
+		unsigned skip = output_words(words);
+		if (skip) {
+			words += skip;
+			continue;
+		}
+		const char *word = *words++;
+		bool plain =
+			*word && strspn(word, "abcdefghijklmnopqrstuvwxyz0123456789"
+					      "ABCDEFGHIJKLMNOPQRSTUVWXYZ_./:=,+-") == strlen(word);
+		char *quoted = plain ? g_strdup(word) : g_shell_quote(word);
+		g_string_append_printf(command, " %s", quoted);
+		g_free(quoted);
+	}
+	return g_string_free(command, FALSE);
+}
+
+/* ---- settings ---- */
+
+static bool option_value(const struct frame_option *option, const char *text, uint64_t *value)
+{
+	if (!option->choices)
+		return size_parse(text, value) && *value >= option->min && *value <= option->max;
+	for (*value = 0; option->choices[*value]; (*value)++)
+		if (strcmp(option->choices[*value], text) == 0)
+			return true;
+	return false;
+}
+
+static char *possible_values(const struct frame_option *option)
+{
+	return option->choices ? g_strjoinv(", ", (char **)(uintptr_t)option->choices)
+			       : g_strdup_printf("%" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT,
+						 option->min, option->max);
+}
+
+static bool set_frames(const struct frame_ops *ops, struct frame_config *config, const char *key,
+		       const char *text, GError **error)
+{
+	for (unsigned i = 0; ops->options && ops->options[i].key; i++) {
+		const struct frame_option *option = &ops->options[i];
+		if (strcmp(option->key, key) != 0)
+			continue;
+		if (option_value(option, text, &config->option[i]))
+			return true;
+		char *values = possible_values(option);
+		lab_usage(error, "frames.%s: '%s' is not possible for %s (%s)", key, text,
+			  ops->name, values);
+		g_free(values);
+		return false;
+	}
+	return lab_usage(error, "%s has no setting frames.%s", ops->name, key);
+}
+
+bool run_set_frames(const struct frame_ops *ops, struct frame_config *config, const char *setting,
+		    GError **error)
+{
+	const char *equals = strchr(setting, '=');
+
+	if (!equals || !g_str_has_prefix(setting, "frames."))
+		return lab_usage(error, "--set %s: frames.KEY=VALUE is expected", setting);
+	const char *from = setting + strlen("frames.");
+	char *key = g_strndup(from, (gsize)(equals - from));
+	bool fine = set_frames(ops, config, key, equals + 1, error);
+	g_free(key);
+	return fine;
+}
+
+static bool apply_setting(const char *setting, struct replay_config *replay,
+			  struct machine_config *machine, GError **error)
+{
+	const char *equals = strchr(setting, '=');
+
+	if (!equals)
+		return lab_usage(error, "--set %s: SLOT.KEY=VALUE is expected", setting);
+	char *key = g_strndup(setting, (gsize)(equals - setting));
+	bool fine;
+	if (g_str_has_prefix(key, "frames."))
+		fine = set_frames(replay->frames[PASS_NATIVE], &replay->frame_config,
+				  key + strlen("frames."), equals + 1, error);
+	else if (g_str_has_prefix(key, "machine."))
+		fine = machine_config_set(machine, key + strlen("machine."), equals + 1, error);
+	else
+		fine = lab_usage(error, "--set %s: the slots are frames and machine", setting);
+	g_free(key);
+	return fine;
+}
+
+bool run_find_frames(const char *name, const struct frame_ops *frames[PASSES], GError **error)
+{
+	for (unsigned pass = 0; pass < PASSES; pass++)
+		frames[pass] = kernels[pass].frame_find(name);
+	if (!frames[PASS_NATIVE] || !frames[PASS_PROBED])
+		return lab_usage(error, "unknown page-frame allocator '%s' (kmemlab list frames)",
+				 name);
+	return true;
+}
+
+static bool find_frames(const char *name, struct replay_config *replay, GError **error)
+{
+	if (!run_find_frames(name, replay->frames, error))
+		return false;
+	const struct frame_ops *ops = replay->frames[PASS_NATIVE];
+	for (unsigned i = 0; ops->options && ops->options[i].key; i++)
+		replay->frame_config.option[i] = ops->options[i].value;
+	return true;
+}
+
+/* ---- the machine ---- */
+
+/* "512M", or "2x": a multiple of the machine's own usable RAM. */
+static bool set_ram(struct machine_config *machine, const char *text, GError **error)
+{
+	uint64_t bytes;
+	char *end = NULL;
+
+	if (!text)
+		return true;
+	if (g_str_has_suffix(text, "x")) {
+		double factor = g_ascii_strtod(text, &end);
+		if (end != text + strlen(text) - 1 || !(factor > 0 && factor < 1e6))
+			return lab_usage(error, "--ram: '%s' is no multiple", text);
+		bytes = (uint64_t)((double)memory_map_usable_frames(machine->memory_map) * factor) *
+			FRAME_BYTES;
+	} else if (!size_parse(text, &bytes)) {
+		return lab_usage(
+			error,
+			"--ram: '%s' is no size (a number with K, M, G or T, or a multiple as 2x)",
+			text);
+	}
+	return machine_config_resize(machine, bytes, error);
+}
+
+static struct machine_config *make_machine(const struct run_config *config,
+					   struct run_result *result, struct replay_config *replay,
+					   GError **error)
+{
+	struct trace_reader *reader = trace_reader_open(config->trace_path, error);
+	struct machine_config *machine = NULL;
+
+	if (!reader)
+		return NULL;
+	const struct trace_meta *meta = trace_reader_meta(reader);
+	const char *sum = trace_reader_sha256(reader, error);
+	bool recorded = strcmp(config->machine, "recorded") == 0;
+	if (sum)
+		machine = recorded ? machine_config_from_map("recorded", meta->memory_map)
+				   : machine_config_new(config->machine, error);
+	result->trace_sha256 = g_strdup(sum);
+	result->machine_known = !recorded || meta->machine_recorded;
+	unsigned cpus = config->cpus ? config->cpus : CLAMP(meta->cpus, 1, RECORDER_CPUS_MAX);
+	trace_reader_free(reader);
+	if (!machine)
+		return NULL;
+	machine->cpus = cpus;
+	replay->frame_config.cpus = cpus;
+	bool fine = true;
+	for (char **setting = config->settings; fine && setting && *setting; setting++)
+		fine = apply_setting(*setting, replay, machine, error);
+	if (fine && strcmp(config->tables, "none") == 0)
+		machine->paging = false;
+	else if (fine && strcmp(config->tables, "direct") != 0)
+		fine = lab_usage(error, "unknown tables '%s' (kmemlab list tables)",
+				 config->tables);
+	if (fine && set_ram(machine, config->ram, error))
+		return machine;
+	machine_config_free(machine);
+	return NULL;
+}
+
+static uint64_t half_of_host_memory(void)
+{
+	return (uint64_t)sysconf(_SC_PHYS_PAGES) / 2 * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static bool fits_host(const struct run_config *config, const struct replay_config *replay,
+		      GError **error)
+{
+	uint64_t limit =
+		config->host_memory_bytes ? config->host_memory_bytes : half_of_host_memory();
+	uint64_t bytes = memory_map_usable_frames(replay->machine->memory_map) * FRAME_BYTES;
+
+	if (!(replay->frames[PASS_NATIVE]->caps & FRAME_CAP_TOUCHES_ALL) || bytes <= limit)
+		return true;
+	char *need = size_format(bytes), *have = size_format(limit);
+	lab_usage(error,
+		  "%s writes into every free frame at start: %s of simulated RAM would be host "
+		  "memory, "
+		  "and --host-memory is %s",
+		  config->frames, need, have);
+	g_free(need);
+	g_free(have);
+	return false;
+}
+
+/* ---- the smallest RAM that boots ---- */
+
+static bool boots_with(const struct replay_config *replay, uint64_t bytes)
+{
+	struct machine_config *config = machine_config_copy(replay->machine);
+	bool booted = false;
+
+	if (machine_config_resize(config, bytes, NULL)) {
+		struct machine *machine = machine_new(config, NULL);
+		if (machine) {
+			machine_enter(machine);
+			booted = machine_boot(machine, kernels[PASS_NATIVE].boot,
+					      replay->frames[PASS_NATIVE], &replay->frame_config,
+					      NULL);
+			machine_leave();
+			machine_free(machine);
+		}
+	}
+	machine_config_free(config);
+	return booted;
+}
+
+/* 0: no size up to LIMIT does. */
+static uint64_t smallest_ram(const struct replay_config *replay, uint64_t limit)
+{
+	uint64_t fails = 0, works = FRAME_BYTES;
+
+	while (works < limit && !boots_with(replay, works)) {
+		fails = works;
+		works *= 2;
+	}
+	if (works >= limit)
+		return 0;
+	while (works - fails > FRAME_BYTES) {
+		uint64_t middle = (fails + (works - fails) / 2) & ~(FRAME_BYTES - 1);
+		if (boots_with(replay, middle))
+			works = middle;
+		else
+			fails = middle;
+	}
+	return works;
+}
+
+/* Adds what size would work to a complaint that the memory manager cannot boot. */
+static void suggest_ram(const struct replay_config *replay, GError **error)
+{
+	if (!error || !*error || !g_error_matches(*error, LAB_ERROR, LAB_ERROR_BOOT))
+		return;
+	uint64_t works = smallest_ram(replay, 64ull << 30);
+	char *text = works ? size_format(works) : NULL;
+	char *message =
+		text ? g_strdup_printf("%s; the smallest RAM that works is %s", (*error)->message,
+				       text)
+		     : g_strdup_printf("%s; no size up to 64G works either", (*error)->message);
+	g_free((*error)->message);
+	(*error)->message = message;
+	g_free(text);
+}
+
+/* ---- passes ---- */
+
+static bool run_passes(const struct run_config *config, const struct replay_config *replay,
+		       struct run_result *result, GError **error)
+{
+	for (unsigned pass = 0; pass < PASSES; pass++) {
+		struct recorder *recorder = NULL;
+		if (!config->pass[pass])
+			continue;
+		/* The first pass samples; placements, and so samples, are the same in both. */
+		if (!result->recorder) {
+			struct recorder_config recording = {
+				.sample_events = config->sample_events,
+				.sample_ns = config->sample_ns,
+				.map_frames = RECORDER_MAP_FRAMES,
+				.slow_threshold_ns = RECORDER_SLOW_NS,
+				.time = pass == PASS_NATIVE,
+			};
+			recorder = result->recorder = recorder_new(&recording, result->files);
+		}
+		if (!replay_pass(replay, pass, recorder, &result->pass[pass], error))
+			return false;
+		result->done[pass] = true;
+		result->violations += result->pass[pass].violations;
+	}
+	if (result->done[PASS_NATIVE] && result->done[PASS_PROBED])
+		result->digests_differ =
+			result->pass[PASS_NATIVE].digest != result->pass[PASS_PROBED].digest ||
+			result->pass[PASS_NATIVE].events != result->pass[PASS_PROBED].events;
+	return true;
+}
+
+static void write_json(struct result *files, const char *name, JsonNode *node)
+{
+	result_json(files, name, node);
+	json_node_unref(node);
+}
+
+static bool write_files(const struct run_config *config, struct run_result *result, GError **error)
+{
+	if (!result->files)
+		return true;
+	recorder_write_latency(result->recorder);
+	run_write_events(result);
+	write_json(result->files, "run.json", run_json(config, result));
+	if (result->done[PASS_NATIVE])
+		write_json(result->files, "timing.json", run_timing(result));
+	return result_commit(g_steal_pointer(&result->files), error);
+}
+
+bool run_cell(const struct run_config *config, struct run_result *result, GError **error)
+{
+	struct replay_config replay = {
+		.trace_path = config->trace_path,
+		.frame_config = { .seed = config->seed },
+		.seed = config->seed,
+		.start = config->start,
+		.place_recorded = config->place_recorded,
+		.until = config->until,
+		.check_events = config->check_events,
+		.command = config->command,
+	};
+
+	*result = (struct run_result){ 0 };
+	if (!find_frames(config->frames, &replay, error))
+		return false;
+	result->machine = make_machine(config, result, &replay, error);
+	if (!result->machine)
+		return false;
+	replay.machine = result->machine;
+	if (!fits_host(config, &replay, error))
+		return false;
+	if (config->output && !(result->files = result_new(config->output, config->replace, error)))
+		return false;
+	if (!run_passes(config, &replay, result, error)) {
+		suggest_ram(&replay, error);
+		return false;
+	}
+	return write_files(config, result, error);
+}
+
+void run_result_clear(struct run_result *result)
+{
+	for (unsigned pass = 0; pass < PASSES; pass++)
+		replay_result_clear(&result->pass[pass]);
+	g_clear_pointer(&result->recorder, recorder_free);
+	g_clear_pointer(&result->files, result_abort);
+	g_clear_pointer(&result->machine, machine_config_free);
+	g_clear_pointer(&result->trace_sha256, g_free);
+}

@@ -1,0 +1,74 @@
+/*
+ * run.h - one cell: a trace against one memory manager on one machine, in both passes, and the
+ * folder of files that it leaves (results/README.md).
+ */
+#ifndef KMEMLAB_SIM_RUN_H
+#define KMEMLAB_SIM_RUN_H
+
+#include <glib.h>
+#include <json-glib/json-glib.h>
+#include <stdbool.h>
+
+#include "sim/replay.h"
+
+struct run_config {
+	const char *trace_path;
+	const char *frames;  /* registry name */
+	const char *label;   /* what plots call it: the name, with its settings if there are any */
+	const char *tables;  /* "direct", "none" */
+	char **settings;     /* "slot.key=value", NULL-terminated; may be NULL */
+	const char *machine; /* preset, file, or "recorded" */
+	const char *ram; /* a size, or "2x": a multiple of the machine's own usable RAM; NULL: its
+			    own */
+	unsigned cpus;	 /* 0: as many as the trace names */
+	uint64_t seed;
+	enum replay_start start;
+	bool place_recorded;
+	uint64_t until;
+	uint64_t check_events;
+	uint64_t host_memory_bytes; /* systems that write every free frame refuse more free RAM; 0:
+				       half of the host's */
+	bool pass[PASSES];
+	uint64_t sample_events, sample_ns;
+	const char *output;  /* folder to write; NULL: none */
+	bool replace;	     /* the folder, if it is there */
+	const char *name;    /* "experiment/run" for run.json; may be NULL */
+	const char *command; /* as the user could type it */
+};
+
+struct run_result {
+	char *trace_sha256;
+	struct replay_result pass[PASSES];
+	bool done[PASSES];
+	bool digests_differ;
+	uint64_t violations; /* of both passes */
+	struct recorder
+		*recorder; /* of the pass that sampled; latencies if it was the native one */
+	struct result *files;
+	struct machine_config *machine;
+	bool machine_known;
+};
+
+/* Runs it. LAB_ERROR_USAGE: unknown names, impossible settings, RAM too small to boot in (the
+ * message says what works). */
+bool run_cell(const struct run_config *config, struct run_result *result, GError **error);
+void run_result_clear(struct run_result *result);
+
+/* `replay --json` (architecture.md's contract). */
+JsonNode *run_summary(const struct run_config *config, const struct run_result *result);
+
+/* The command as it could be typed, from the words behind "kmemlab", NULL-terminated: quoted for a
+ * shell where that is needed, without where its files go and what it prints. */
+char *run_command(char *const *words);
+
+/* The system of that name, in both builds. LAB_ERROR_USAGE for unknown ones. */
+bool run_find_frames(const char *name, const struct frame_ops *frames[PASSES], GError **error);
+/* `--set frames.KEY=VALUE`. LAB_ERROR_USAGE for what OPS has no such setting or value for. */
+bool run_set_frames(const struct frame_ops *ops, struct frame_config *config, const char *setting,
+		    GError **error);
+
+/* LAB_ERROR_USAGE for anything but ascending, recorded, shuffled. */
+bool run_parse_start(const char *text, enum replay_start *start, GError **error);
+extern const char *const run_start_names[];
+
+#endif

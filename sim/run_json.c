@@ -1,0 +1,358 @@
+#include "sim/run_json.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "sim/fragmentation.h"
+#include "sim/timer.h"
+#include "sim/version.h"
+
+static void add_int(JsonBuilder *json, const char *key, uint64_t value)
+{
+	json_builder_add_int_value(json_builder_set_member_name(json, key), (gint64)value);
+}
+
+static void add_double(JsonBuilder *json, const char *key, double value)
+{
+	json_builder_add_double_value(json_builder_set_member_name(json, key), value);
+}
+
+static void add_bool(JsonBuilder *json, const char *key, bool value)
+{
+	json_builder_add_boolean_value(json_builder_set_member_name(json, key), value);
+}
+
+static void add_string(JsonBuilder *json, const char *key, const char *value)
+{
+	json_builder_add_string_value(json_builder_set_member_name(json, key), value ? value : "");
+}
+
+static void begin(JsonBuilder *json, const char *key)
+{
+	json_builder_begin_object(json_builder_set_member_name(json, key));
+}
+
+static void add_digest(JsonBuilder *json, uint64_t digest)
+{
+	char text[17];
+
+	g_snprintf(text, sizeof(text), "%016" G_GINT64_MODIFIER "x", digest);
+	add_string(json, "digest", text);
+}
+
+/* Placements are the same in both passes: the first one that ran speaks for the run. */
+static const struct replay_result *speaker(const struct run_result *result)
+{
+	return &result->pass[result->done[PASS_NATIVE] ? PASS_NATIVE : PASS_PROBED];
+}
+
+static void add_violations(JsonBuilder *json, const struct run_result *result)
+{
+	add_int(json, "violations", result->violations);
+	json_builder_begin_array(json_builder_set_member_name(json, "violation_list"));
+	for (unsigned pass = 0; pass < PASSES; pass++) {
+		for (guint i = 0; result->done[pass] && i < result->pass[pass].violation_list->len;
+		     i++) {
+			const struct replay_violation *violation =
+				g_ptr_array_index(result->pass[pass].violation_list, i);
+			json_builder_begin_object(json);
+			add_string(json, "pass", kernels[pass].name);
+			if (violation->event == REPLAY_ALL)
+				json_builder_add_null_value(
+					json_builder_set_member_name(json, "event"));
+			else
+				add_int(json, "event", violation->event);
+			add_string(json, "kind", violation->kind);
+			add_int(json, "frame", violation->frame);
+			add_string(json, "message", violation->message);
+			add_string(json, "command", violation->command);
+			json_builder_end_object(json);
+		}
+	}
+	json_builder_end_array(json);
+}
+
+static void sum_counters(const struct replay_result *pass, struct probe_counters *sum)
+{
+	*sum = (struct probe_counters){ 0 };
+	for (unsigned operation = OPERATION_ALLOC; operation < OPERATIONS; operation++) {
+		for (unsigned order = 0; order < REPLAY_ORDERS; order++) {
+			const struct probe_counters *row = &pass->row[operation][order].counters;
+			sum->loads += row->loads;
+			sum->stores += row->stores;
+			sum->atomics += row->atomics;
+			sum->cache_lines += row->cache_lines;
+			sum->tlb_lookups += row->tlb_lookups;
+			sum->tlb_misses += row->tlb_misses;
+			sum->walk_reads += row->walk_reads;
+			sum->faults += row->faults;
+		}
+	}
+}
+
+static void add_counters(JsonBuilder *json, const struct probe_counters *counters)
+{
+	add_int(json, "loads", counters->loads);
+	add_int(json, "stores", counters->stores);
+	add_int(json, "atomics", counters->atomics);
+	add_int(json, "cache_lines", counters->cache_lines);
+	add_int(json, "tlb_lookups", counters->tlb_lookups);
+	add_int(json, "tlb_misses", counters->tlb_misses);
+	add_int(json, "walk_reads", counters->walk_reads);
+	add_int(json, "faults", counters->faults);
+}
+
+/* What a pass adds; host time only where a person asked for it, not in files that are compared byte
+ * for byte. */
+static void add_passes(JsonBuilder *json, const struct run_result *result, bool seconds)
+{
+	struct probe_counters sum;
+
+	begin(json, "passes");
+	for (unsigned pass = 0; pass < PASSES; pass++) {
+		if (!result->done[pass])
+			continue;
+		begin(json, kernels[pass].name);
+		add_digest(json, result->pass[pass].digest);
+		if (seconds)
+			add_double(json, "seconds", result->pass[pass].seconds);
+		if (pass == PASS_PROBED) {
+			sum_counters(&result->pass[pass], &sum);
+			begin(json, "counters");
+			add_counters(json, &sum);
+			json_builder_end_object(json);
+		}
+		json_builder_end_object(json);
+	}
+	json_builder_end_object(json);
+}
+
+static void add_result(JsonBuilder *json, const struct run_result *result)
+{
+	const struct replay_result *done = speaker(result);
+
+	add_digest(json, done->digest);
+	add_int(json, "events", done->events);
+	add_int(json, "operations", done->operations);
+	add_int(json, "failures", done->failures);
+	add_int(json, "skipped", done->skipped);
+	add_int(json, "deferred_frees", done->deferred_frees);
+	add_int(json, "prologue", done->prologue);
+	add_int(json, "prologue_frames", done->prologue_frames);
+	add_int(json, "start_failures", done->start_failures);
+	add_int(json, "displaced", done->displaced);
+	add_int(json, "untouched_frames", done->untouched_frames);
+	add_bool(json, "digests_differ", result->digests_differ);
+	add_violations(json, result);
+}
+
+static void add_metrics(JsonBuilder *json, const struct run_result *result)
+{
+	json_builder_set_member_name(json, "metrics");
+	json_builder_add_value(json, metrics_json(speaker(result)->metrics));
+}
+
+static void add_latency(JsonBuilder *json, const struct run_result *result)
+{
+	char key[32];
+
+	begin(json, "latency");
+	for (unsigned is_free = 0; is_free < 2 && result->done[PASS_NATIVE]; is_free++) {
+		for (unsigned order = 0; order < RECORDER_ORDERS; order++) {
+			const struct histogram *histogram =
+				recorder_histogram(result->recorder, is_free, order);
+			if (!histogram)
+				continue;
+			g_snprintf(
+				key, sizeof(key), "%s/%u",
+				replay_operation_names[is_free ? OPERATION_FREE : OPERATION_ALLOC],
+				order);
+			json_builder_add_value(json_builder_set_member_name(json, key),
+					       result_latency_json(histogram));
+		}
+	}
+	json_builder_end_object(json);
+}
+
+static JsonNode *finish(JsonBuilder *json)
+{
+	json_builder_end_object(json);
+	JsonNode *root = json_builder_get_root(json);
+	g_object_unref(json);
+	return root;
+}
+
+JsonNode *run_summary(const struct run_config *config, const struct run_result *result)
+{
+	JsonBuilder *json = json_builder_new();
+
+	json_builder_begin_object(json);
+	add_string(json, "allocator", config->label);
+	add_result(json, result);
+	add_passes(json, result, true);
+	add_metrics(json, result);
+	add_latency(json, result);
+	return finish(json);
+}
+
+static char *cpu_model(void)
+{
+	char *text = NULL, *name = NULL;
+
+	if (g_file_get_contents("/proc/cpuinfo", &text, NULL, NULL)) {
+		const char *line = strstr(text, "model name");
+		const char *colon = line ? strchr(line, ':') : NULL;
+		if (colon)
+			name = g_strstrip(g_strndup(colon + 1, strcspn(colon + 1, "\n")));
+	}
+	g_free(text);
+	return name ? name : g_strdup("unknown");
+}
+
+static void add_config(JsonBuilder *json, const struct run_config *config,
+		       const struct run_result *result)
+{
+	const struct replay_result *done = speaker(result);
+	const struct machine_config *machine = result->machine;
+	char **names = g_strsplit(config->name ? config->name : "", "/", 2);
+	char *trace = g_path_get_basename(config->trace_path);
+
+	if (g_str_has_suffix(trace, ".kmt"))
+		trace[strlen(trace) - strlen(".kmt")] = '\0';
+	begin(json, "config");
+	add_string(json, "experiment", names[0]);
+	add_string(json, "run", names[0] ? names[1] : NULL);
+	add_string(json, "trace", trace);
+	add_string(json, "trace_sha256", result->trace_sha256);
+	add_string(json, "frames", config->label);
+	add_string(json, "tables", config->tables);
+	begin(json, "options");
+	for (char **setting = config->settings; setting && *setting; setting++) {
+		char **pair = g_strsplit(*setting, "=", 2);
+		add_string(json, pair[0], pair[1]);
+		g_strfreev(pair);
+	}
+	json_builder_end_object(json);
+	add_string(json, "machine", machine->name);
+	add_bool(json, "machine_known", result->machine_known);
+	add_string(json, "arch", machine_layout(machine->arch)->arch);
+	add_int(json, "ram_bytes", done->usable_frames * FRAME_BYTES);
+	add_int(json, "usable_frames", done->usable_frames);
+	add_int(json, "direct_leaf_bytes", machine->leaf_bytes);
+	add_int(json, "cpus", machine->cpus);
+	add_int(json, "seed", config->seed);
+	add_string(json, "start", run_start_names[config->start]);
+	add_string(json, "place", config->place_recorded ? "recorded" : "free");
+	add_string(json, "pass",
+		   config->pass[PASS_NATIVE] && config->pass[PASS_PROBED] ? "both"
+		   : config->pass[PASS_NATIVE]				  ? "native"
+									  : "probed");
+	if (config->until == REPLAY_ALL)
+		json_builder_add_null_value(json_builder_set_member_name(json, "until"));
+	else
+		add_int(json, "until", config->until);
+	add_int(json, "sample_events", config->sample_events);
+	add_int(json, "sample_ns", config->sample_ns);
+	add_string(json, "command", config->command);
+	json_builder_end_object(json);
+	g_free(trace);
+	g_strfreev(names);
+}
+
+static void add_boot(JsonBuilder *json, const struct run_result *result)
+{
+	const struct replay_result *done = speaker(result);
+
+	begin(json, "boot");
+	add_int(json, "state_bytes", done->state_bytes);
+	add_int(json, "table_frames", done->table_frames);
+	add_int(json, "managed_frames", done->managed_frames);
+	if (result->done[PASS_PROBED])
+		add_counters(json, &result->pass[PASS_PROBED].row[OPERATION_BOOT][0].counters);
+	json_builder_end_object(json);
+}
+
+static void add_host(JsonBuilder *json, const struct run_result *result)
+{
+	const struct timer *timer = timer_get();
+	char *cpu = cpu_model();
+
+	begin(json, "host");
+	add_string(json, "program", "kmemlab " KMEMLAB_VERSION);
+	add_string(json, "compiler", KMEMLAB_COMPILER);
+	add_string(json, "flags", KMEMLAB_FLAGS);
+	add_string(json, "cpu", cpu);
+	add_double(json, "timer_cost_ns", (double)timer->cost_ticks * timer->ns_per_tick);
+	add_int(json, "slow_threshold_ns", RECORDER_SLOW_NS);
+	add_int(json, "sample_rate", 1); /* every operation is timed; those above the threshold are
+					    also kept one by one */
+	if (result->done[PASS_NATIVE]) {
+		add_int(json, "host_minor_faults", result->pass[PASS_NATIVE].host_minor_faults);
+		add_double(json, "native_seconds", result->pass[PASS_NATIVE].seconds);
+	}
+	if (result->done[PASS_PROBED])
+		add_double(json, "probed_seconds", result->pass[PASS_PROBED].seconds);
+	json_builder_end_object(json);
+	g_free(cpu);
+}
+
+JsonNode *run_json(const struct run_config *config, const struct run_result *result)
+{
+	JsonBuilder *json = json_builder_new();
+
+	json_builder_begin_object(json);
+	add_int(json, "schema", 1);
+	add_config(json, config, result);
+	begin(json, "result");
+	add_result(json, result);
+	add_passes(json, result, false);
+	add_boot(json, result);
+	add_metrics(json, result);
+	json_builder_end_object(json);
+	add_host(json, result);
+	return finish(json);
+}
+
+JsonNode *run_timing(const struct run_result *result)
+{
+	JsonBuilder *json = json_builder_new();
+	uint64_t operations, ns;
+
+	recorder_total(result->recorder, &operations, &ns);
+	json_builder_begin_object(json);
+	add_latency(json, result);
+	add_double(json, "operations_per_second", ns ? (double)operations * 1e9 / (double)ns : 0.0);
+	add_double(json, "native_seconds", result->pass[PASS_NATIVE].seconds);
+	if (result->done[PASS_PROBED])
+		add_double(json, "probed_seconds", result->pass[PASS_PROBED].seconds);
+	return finish(json);
+}
+
+void run_write_events(const struct run_result *result)
+{
+	const struct replay_result *probed = &result->pass[PASS_PROBED];
+
+	if (!result->done[PASS_PROBED])
+		return;
+	for (unsigned operation = 0; operation < OPERATIONS; operation++)
+		for (unsigned order = 0; order < REPLAY_ORDERS; order++) {
+			const struct replay_row *row = &probed->row[operation][order];
+			const struct probe_counters *counters = &row->counters;
+			if (!row->operations)
+				continue;
+			struct result_events line = {
+				.operation = replay_operation_names[operation],
+				.order = operation == OPERATION_BOOT ? -1 : (int)order,
+				.operations = row->operations,
+				.loads = counters->loads,
+				.stores = counters->stores,
+				.atomics = counters->atomics,
+				.cache_lines = counters->cache_lines,
+				.tlb_lookups = counters->tlb_lookups,
+				.tlb_misses = counters->tlb_misses,
+				.walk_reads = counters->walk_reads,
+				.faults = counters->faults,
+			};
+			result_events(result->files, &line);
+		}
+}

@@ -1,0 +1,58 @@
+/*
+ * trap.h - faults of kernel code, and where it ends when it cannot go on.
+ *
+ * A touch of a kernel address without a host mapping is served by the simulated tables (window.h),
+ * or by the kernel's own page-fault handler (port_set_fault_handler). What neither serves, a panic,
+ * or a fault in the lab's services ends the kernel's operation: control returns to its entry with a
+ * report; the kernel's state is then what it was at that moment and must not be entered again.
+ *
+ * Handler rules (SA_SIGINFO | SA_NODEFER | SA_ONSTACK, an alternate stack a thread, errno kept):
+ * ARCHITECTURE.md, idea 3. Faults outside a machine's reservation, and unserved ones outside of
+ * trap_run(), go to the handler that was there before.
+ */
+#ifndef KMEMLAB_SIM_TRAP_H
+#define KMEMLAB_SIM_TRAP_H
+
+#include <glib.h>
+#include <inttypes.h>
+#include <stdbool.h>
+
+#include "mmu/mmu.h"
+
+struct machine;
+
+/* Faults inside fault handlers: more than a kernel nests on purpose, less than fills the alternate
+ * stack (a nested signal and a handler take some 5 KiB, three times that under ASan). */
+#define TRAP_DEPTH_MAX 8
+
+struct trap_report {
+	char kind[16]; /* "page-fault", "double-fault", "panic", "boot", "lab" */
+	char message[1024];
+};
+
+/* Runs FN(ARGUMENT), kernel code of the current machine. True when it returned; false when it died,
+ * with *report. FN must own nothing that would leak: it may be left at any point. Not nested. */
+bool trap_run(void (*fn)(void *), void *argument, struct trap_report *report);
+
+/* Leaves the innermost trap_run() of this thread; outside of one the program aborts with the
+ * message. */
+void trap_die(const char *kind, const char *format, ...) G_GNUC_PRINTF(2, 3) G_GNUC_NORETURN;
+
+/* Makes ready what trap_run() and kernel code on this thread need: the handler, once, and the
+ * thread's stack for it. trap_run() does it; so must who runs kernel code outside of one. */
+void trap_prepare_thread(void);
+
+/* Delivers a #PF of the current CPU to the kernel's handler. Returns when the access is to be done
+ * again; otherwise leaves as trap_die() does. PC: of the access. Context: also a signal handler. */
+void trap_page_fault(struct machine *machine, const struct mmu_fault *fault, const void *pc);
+
+/* Deliveries for one access after which a handler that claims success is no longer believed. */
+#define TRAP_TRIES_MAX 16
+void trap_never_served(struct machine *machine, const struct mmu_fault *fault,
+		       const void *pc) G_GNUC_NORETURN;
+
+/* An access whose translation leads beyond RAM. */
+void trap_no_ram(struct machine *machine, struct vaddr va, struct paddr paddr,
+		 const void *pc) G_GNUC_NORETURN;
+
+#endif

@@ -1,0 +1,297 @@
+/*
+ * The metrics of small RAMs, by hand: each table row was worked out on paper from the definitions.
+ */
+#include "sim/fragmentation.h"
+
+#include "workloads/event.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Frames of a RAM, a character each, repeated to fill COUNT: '.' free, 'T' the kernel's, any other
+ * letter a handle's (small: movable, capital: unmovable; 'c' got more than it asked for). */
+struct picture {
+	const char *frames;
+	uint64_t count;
+};
+
+enum { SHATTERED, SCATTERED, EMPTY, FULL, HUGE_32BIT, MIXED, PICTURES };
+static const struct picture pictures[PICTURES] = {
+	[SHATTERED] = { "a.", 64 },
+	/* Free: order 0 at 1, order 1 at 4, order 3 at 8. */
+	[SCATTERED] = { "a.bb..cc........", 16 },
+	[EMPTY] = { ".", 2048 },
+	[FULL] = { "T", 64 },
+	[HUGE_32BIT] = { ".", 2048 },
+	[MIXED] = { "aB..............", 1024 },
+};
+
+static struct ledger *draw(const struct picture *picture)
+{
+	struct ledger *ledger = ledger_new(picture->count);
+	size_t period = strlen(picture->frames);
+	struct ledger_finding finding;
+
+	ledger_assign(ledger, 0, picture->count, LEDGER_FREE);
+	for (uint64_t i = 0; i < picture->count; i++)
+		if (picture->frames[i % period] == 'T')
+			ledger_assign(ledger, i, 1, LEDGER_TABLE);
+	ledger_seal(ledger);
+	for (uint64_t i = 0; i < picture->count; i++) {
+		char c = picture->frames[i % period];
+
+		if (c != '.' && c != 'T')
+			ck_assert_int_eq(
+				ledger_take(ledger, i, 1, c != 'c', 1,
+					    LEDGER_HANDLE_BASE + (unsigned char)c,
+					    c < 'a' ? MOBILITY_UNMOVABLE : MOBILITY_MOVABLE,
+					    &finding),
+				LEDGER_OK);
+	}
+	return ledger;
+}
+
+static const struct {
+	int picture;
+	const char *metric;
+	const char *want;
+} figures[] = {
+	/* F = 32, k_0 = 32, B = 32 */
+	{ SHATTERED, "free_frames", "32" },
+	{ SHATTERED, "free_blocks_o0", "32" },
+	{ SHATTERED, "free_blocks_o1", "0" },
+	{ SHATTERED, "unusable_o0", "0.000000" },
+	{ SHATTERED, "unusable_o1", "1.000000" },
+	{ SHATTERED, "frag_index_o0", "-1.000000" },
+	{ SHATTERED, "frag_index_o1", "0.468750" },  /* 1 - (1 + 16) / 32 */
+	{ SHATTERED, "frag_index_o10", "0.967773" }, /* 1 - (1 + 1/32) / 32 */
+	{ SHATTERED, "frag_index_milli_o0", "-1000" },
+	{ SHATTERED, "frag_index_milli_o1", "469" },  /* 1000 - 17000 / 32 = 1000 - 531 */
+	{ SHATTERED, "frag_index_milli_o10", "968" }, /* 1000 - (1000 + 31) / 32 */
+	{ SHATTERED, "extfrag_percent_o0", "0" },
+	{ SHATTERED, "extfrag_percent_o1", "100" },
+	{ SHATTERED, "free_huge_percent", "0.000000" },
+	{ SHATTERED, "largest50_mean_frames", "1.000000" },
+	{ SHATTERED, "free_runs", "32" },
+	{ SHATTERED, "free_runs_p0", "32" },
+	{ SHATTERED, "regions_free_l5", "1" },
+	{ SHATTERED, "run_scatter", "0.968750" },
+	{ SHATTERED, "live_handles", "1" },
+	/* F = 11, k_0 = k_1 = k_3 = 1, B = 3; S = 11 5 2 1 0 */
+	{ SCATTERED, "free_blocks_o0", "1" },
+	{ SCATTERED, "free_blocks_o1", "1" },
+	{ SCATTERED, "free_blocks_o2", "0" },
+	{ SCATTERED, "free_blocks_o3", "1" },
+	{ SCATTERED, "unusable_o1", "0.090909" },
+	{ SCATTERED, "unusable_o2", "0.272727" },
+	{ SCATTERED, "unusable_o3", "0.272727" },
+	{ SCATTERED, "unusable_o4", "1.000000" },
+	{ SCATTERED, "frag_index_o3", "-1.000000" },
+	{ SCATTERED, "frag_index_o4", "0.437500" },  /* 1 - (1 + 11/16) / 3 */
+	{ SCATTERED, "frag_index_milli_o4", "438" }, /* 1000 - (1000 + 687) / 3 */
+	{ SCATTERED, "extfrag_percent_o1", "9" },
+	{ SCATTERED, "extfrag_percent_o2", "27" },
+	{ SCATTERED, "extfrag_percent_o4", "100" },
+	{ SCATTERED, "largest50_mean_frames", "3.666667" },
+	{ SCATTERED, "largest_run_frames", "8" },
+	{ SCATTERED, "free_runs", "3" },
+	{ SCATTERED, "free_runs_p0", "1" },
+	{ SCATTERED, "free_runs_p1", "1" },
+	{ SCATTERED, "free_runs_p2", "0" },
+	{ SCATTERED, "free_runs_p3", "1" },
+	{ SCATTERED, "run_scatter", "0.272727" },
+	{ SCATTERED, "live_frames", "5" },
+	{ SCATTERED, "live_handles", "3" },
+	{ SCATTERED, "requested_frames", "3" },
+	{ SCATTERED, "internal_percent", "40.000000" },
+	{ SCATTERED, "regions_free_l6", "1" }, /* 11 of 16 */
+	{ SCATTERED, "mixed_regions_percent", "0.000000" },
+	{ SCATTERED, "unmovable_regions_percent", "0.000000" },
+	/* One free block of order 11: two of order 10 in Linux's eyes. */
+	{ EMPTY, "free_blocks_o9", "0" },
+	{ EMPTY, "free_blocks_o10", "2" },
+	{ EMPTY, "unusable_o10", "0.000000" },
+	{ EMPTY, "frag_index_o10", "-1.000000" },
+	{ EMPTY, "free_huge_percent", "100.000000" },
+	{ EMPTY, "free_huge_of_total_percent", "100.000000" },
+	{ EMPTY, "largest50_mean_frames", "2048.000000" },
+	{ EMPTY, "regions_free_l9", "4" },
+	{ EMPTY, "free_runs_p11", "1" },
+	{ EMPTY, "internal_percent", "0.000000" },
+	{ EMPTY, "run_scatter", "0.000000" },
+	{ EMPTY, "metadata_bytes_per_frame", "4.097656" }, /* (8192 - 4000 + 4096 + 104) / 2048 */
+	{ EMPTY, "kept_frames", "1" },
+	{ EMPTY, "failures", "7" },
+	/* F = 0, B = 0 */
+	{ FULL, "free_frames", "0" },
+	{ FULL, "reserved_frames", "64" },
+	{ FULL, "unusable_o0", "1.000000" },
+	{ FULL, "unusable_o10", "1.000000" },
+	{ FULL, "frag_index_o0", "0.000000" },
+	{ FULL, "frag_index_milli_o0", "0" },
+	{ FULL, "extfrag_percent_o0", "0" },
+	{ FULL, "free_huge_percent", "0.000000" },
+	{ FULL, "free_huge_of_total_percent", "0.000000" },
+	{ FULL, "largest50_mean_frames", "0.000000" },
+	{ FULL, "largest_run_frames", "0" },
+	{ FULL, "run_scatter", "0.000000" },
+	{ FULL, "regions_free_l0", "1" },
+	{ FULL, "unmovable_regions_percent", "100.000000" },
+	{ HUGE_32BIT, "free_huge_percent", "100.000000" },
+	/* 64 runs of 14: aligned blocks 2 4 8, of which the 50 largest are of order 3. */
+	{ MIXED, "free_frames", "896" },
+	{ MIXED, "free_blocks_o1", "64" },
+	{ MIXED, "free_blocks_o3", "64" },
+	{ MIXED, "unusable_o2", "0.142857" }, /* (896 - 4 (64 + 128)) / 896 */
+	{ MIXED, "largest50_mean_frames", "8.000000" },
+	{ MIXED, "mixed_regions_percent", "100.000000" },
+	{ MIXED, "unmovable_regions_percent", "100.000000" },
+	{ MIXED, "regions_free_l8", "2" },
+	{ MIXED, "free_huge_of_total_percent", "0.000000" },
+};
+
+START_TEST(figures_by_hand)
+{
+	struct ledger *ledger = draw(&pictures[figures[_i].picture]);
+	struct metrics_extra extra = {
+		.huge_order = figures[_i].picture == HUGE_32BIT ? 10 : 9,
+		.state_bytes = 8192 - 4000 + 104,
+		.kept_frames = 1,
+		.managed_frames = 2048,
+		.failures = 7,
+	};
+	int index = metrics_find(figures[_i].metric);
+	char text[METRIC_TEXT_BYTES];
+	double *values = g_new(double, metrics_count());
+
+	ck_assert_msg(index >= 0, "%s", figures[_i].metric);
+	metrics_compute(ledger, &extra, values);
+	ck_assert_uint_eq(metrics_format(metrics_at((unsigned)index), values[index], text),
+			  strlen(figures[_i].want));
+	ck_assert_msg(strcmp(text, figures[_i].want) == 0, "picture %d: %s is %s, not %s",
+		      figures[_i].picture, figures[_i].metric, text, figures[_i].want);
+	g_free(values);
+	ledger_free(ledger);
+}
+END_TEST
+
+/* Columns of results/README.md in their order; a number: so many members from 0 on. */
+static const struct {
+	const char *name;
+	unsigned members;
+} columns[] = {
+	{ "free_frames" },
+	{ "live_frames" },
+	{ "reserved_frames" },
+	{ "live_handles" },
+	{ "requested_frames" },
+	{ "internal_percent" },
+	{ "free_blocks_o", 11 },
+	{ "unusable_o", 11 },
+	{ "frag_index_o", 11 },
+	{ "frag_index_milli_o", 11 },
+	{ "extfrag_percent_o", 11 },
+	{ "free_huge_percent" },
+	{ "free_huge_of_total_percent" },
+	{ "largest50_mean_frames" },
+	{ "regions_free_l", 10 },
+	{ "mixed_regions_percent" },
+	{ "unmovable_regions_percent" },
+	{ "largest_run_frames" },
+	{ "free_runs" },
+	{ "run_scatter" },
+	{ "free_runs_p", 21 },
+	{ "metadata_bytes_per_frame" },
+	{ "kept_frames" },
+	{ "failures" },
+};
+
+START_TEST(metrics_stand_in_the_order_of_the_schema)
+{
+	unsigned at = 0;
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(columns); i++)
+		for (unsigned n = 0; n < MAX(columns[i].members, 1); n++) {
+			char *name = columns[i].members
+					     ? g_strdup_printf("%s%u", columns[i].name, n)
+					     : g_strdup(columns[i].name);
+
+			ck_assert_uint_lt(at, metrics_count());
+			ck_assert_str_eq(metrics_at(at)->name, name);
+			ck_assert_int_eq(metrics_find(name), (int)at);
+			at++;
+			g_free(name);
+		}
+	ck_assert_uint_eq(at, metrics_count());
+	ck_assert_int_eq(metrics_find("no_such_metric"), -1);
+}
+END_TEST
+
+START_TEST(names_end_in_their_unit)
+{
+	for (unsigned i = 0; i < metrics_count(); i++) {
+		const struct metric *metric = metrics_at(i);
+		char *unit = g_strdup_printf("_%s", metric->unit);
+
+		ck_assert_msg(!*metric->unit || strstr(metric->name, unit), "%s in %s",
+			      metric->name, metric->unit);
+		ck_assert_msg(*metric->help && !strchr(metric->help, '\n'), "%s", metric->name);
+		g_free(unit);
+	}
+}
+END_TEST
+
+START_TEST(json_holds_integers_and_fractions)
+{
+	struct ledger *ledger = draw(&pictures[SCATTERED]);
+	struct metrics_extra extra = { .huge_order = 9 };
+	double *values = g_new(double, metrics_count());
+	JsonNode *node;
+	JsonObject *object;
+
+	metrics_compute(ledger, &extra, values);
+	node = metrics_json(values);
+	object = json_node_get_object(node);
+	ck_assert_uint_eq(json_object_get_size(object), metrics_count());
+	ck_assert_int_eq(json_object_get_int_member(object, "free_frames"), 11);
+	ck_assert_int_eq(json_node_get_value_type(json_object_get_member(object, "free_frames")),
+			 G_TYPE_INT64);
+	ck_assert_double_eq_tol(json_object_get_double_member(object, "unusable_o1"), 1 / 11.0,
+				1e-12);
+	json_node_unref(node);
+	g_free(values);
+	ledger_free(ledger);
+}
+END_TEST
+
+START_TEST(the_largest_free_order_is_capped)
+{
+	static const int want[PICTURES] = { 0, 3, 10, -1, 10, 3 };
+	struct ledger *ledger = draw(&pictures[_i]);
+
+	ck_assert_int_eq(metrics_largest_free_order(ledger), want[_i]);
+	ledger_free(ledger);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("fragmentation");
+	TCase *values = tcase_create("values"), *table = tcase_create("table");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_loop_test(values, figures_by_hand, 0, G_N_ELEMENTS(figures));
+	tcase_add_loop_test(values, the_largest_free_order_is_capped, 0, PICTURES);
+	tcase_add_test(table, metrics_stand_in_the_order_of_the_schema);
+	tcase_add_test(table, names_end_in_their_unit);
+	tcase_add_test(table, json_holds_integers_and_fractions);
+	suite_add_tcase(suite, values);
+	suite_add_tcase(suite, table);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

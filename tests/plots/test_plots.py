@@ -1,0 +1,122 @@
+"""Plots of synthetic experiments: complete, deterministic, and drawn whatever is missing."""
+
+import subprocess
+import sys
+import unittest
+
+from support import SCRIPTS, Case, png_size
+from kmemlab_plots import gallery
+from kmemlab_plots.experiment import load_experiment
+
+
+class Plots(Case):
+    def test_every_question_gives_pictures_of_sensible_size(self):
+        files = self.draw(self.make(traces=("redis-page", "thp-page")))
+        self.assertEqual(len(files), 12)  # two of the seven questions take both traces
+        for file in files:
+            with self.subTest(file.name):
+                width, height = png_size(file.read_bytes())
+                self.assertEqual(width, 1575)
+                self.assertTrue(300 <= height <= 3000, height)
+
+    def test_same_files_give_same_bytes(self):
+        first = self.draw(self.make("a", seeds=(1, 2)))
+        second = self.draw(self.make("b", seeds=(1, 2)))
+        for one, other in zip(first, second):
+            with self.subTest(one.name):
+                self.assertEqual(one.read_bytes(), other.read_bytes())
+
+    def test_a_script_alone_gives_the_bytes_that_all_together_give(self):
+        path = self.make()
+        together = {file.name: file for file in self.draw(path)}
+        alone = self.folder / "alone.png"
+        subprocess.run([sys.executable, SCRIPTS / "plot_cost.py", path, "-o", alone], check=True)
+        self.assertEqual(alone.read_bytes(), together["cost.png"].read_bytes())
+
+    def test_svg_is_written_where_the_name_says_so_and_is_deterministic(self):
+        experiment = load_experiment(self.make())
+        for name in ("a.svg", "b.svg"):
+            gallery.plot_summary.plot(experiment, self.folder / name)
+        text = (self.folder / "a.svg").read_text(encoding="utf-8")
+        self.assertIn("<svg", text)
+        self.assertEqual(text, (self.folder / "b.svg").read_text(encoding="utf-8"))
+
+    def test_every_question_draws_two_traces_on_one_sheet(self):
+        experiment = load_experiment(self.make(traces=("a", "b"), allocators=("buddy",)))
+        for question in gallery.QUESTIONS:
+            with self.subTest(question.__name__):
+                question.plot(experiment, self.folder / "x.png")
+                png_size((self.folder / "x.png").read_bytes())
+
+    def test_unknown_trace_is_a_usage_error(self):
+        path = self.make(allocators=("buddy",))
+        done = subprocess.run([sys.executable, SCRIPTS / "plot_cost.py", path, "--trace", "nope",
+                               "-o", self.folder / "x.png"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("no such trace: nope; there are redis-page", done.stderr)
+
+
+class EdgeCases(Case):
+    """Each shape is drawn and reported."""
+
+    def check(self, **changes) -> str:
+        path = self.make(**changes)
+        for file in self.draw(path):
+            png_size(file.read_bytes())
+        return self.write_report(path)
+
+    def test_one_allocator_alone_has_nobody_to_beat(self):
+        self.assertNotIn('class="best"', self.check(allocators=("buddy",)))
+
+    def test_native_pass_frame_maps_and_snapshots_missing(self):
+        text = self.check(recorded=False, frame_map=False, native=False)
+        self.assertNotIn("the recorded kernel had", text)
+        self.assertIn("No frame maps were recorded", text)
+        self.assertIn("No latency was measured", text)
+
+    def test_probed_pass_skipped(self):
+        self.assertIn("No machine events were counted", self.check(probed=False))
+
+    def test_nobody_fails(self):
+        self.assertIn("Every request was served by every allocator", self.check(refusing=()))
+
+    def test_a_trace_without_events(self):
+        self.check(samples=0)
+
+    def test_a_single_sample(self):
+        self.check(samples=1)
+
+    def test_failed_and_pending_cells_are_named_in_plots_and_report(self):
+        text = self.check(allocators=("bitmap", "stack", "buddy"),
+                          failed=frozenset({("redis-page", "stack")}),
+                          pending=frozenset({("redis-page", "bitmap")}))
+        self.assertIn("stack on redis-page, seed 1: failed (exit 2): lab error", text)
+        self.assertIn("bitmap on redis-page, seed 1: not run yet", text)
+        self.assertLess(text.index("Cells without figures"), text.index("Findings"))
+
+    def test_nothing_finished(self):
+        text = self.check(failed=frozenset({("redis-page", "stack"), ("redis-page", "buddy")}))
+        self.assertIn("No run has finished", text)
+
+    def test_violations_stand_above_all_figures(self):
+        text = self.check(violating=("buddy",))
+        self.assertLess(text.index("frame 42 handed out twice"), text.index("Findings"))
+        self.assertIn("buddy broke the rules", text)
+
+    def test_twelve_allocators_unknown_ones_among_them_with_two_seeds(self):
+        names = ("null", "bitmap", "stack", "buddy", "bitmap-lockless", "range-list", "split",
+                 "memblock", "mine.so", "theirs", "another", "llfree")
+        text = self.check(allocators=names, seeds=(1, 2), samples=6)
+        for name in names:
+            self.assertIn(name, text)
+
+    def test_six_traces_are_split_over_pages(self):
+        path = self.make(traces=tuple("abcdef"), allocators=("buddy",), samples=4)
+        names = [page.file for page in gallery.plan(load_experiment(path))]
+        self.assertIn("fragmentation.2.png", names)
+        self.assertIn("frame-map.f.png", names)
+        self.assertEqual(len(names), len(set(names)))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,280 @@
+#include "workloads/import/source.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "workloads/import/sha256.h"
+#include "workloads/import/spool.h"
+#include "workloads/trace.h"
+
+#define BLOCK_BYTES ((size_t)1 << 18)
+/* Enough for detection, also of a text that begins with a long comment. */
+#define HEAD_BYTES 8192
+
+struct import_source {
+	char *path;
+	char *folder;
+	int fd;
+	struct archive *archive;
+	uint64_t taken_bytes; /* of the file, handed to libarchive */
+	GThread *hasher;      /* NULL for what can be read only once, and once it is done */
+	struct sha256 sum;    /* the hasher's while it runs */
+	int hash_errno;	      /* why the hasher stopped early, 0 if it did not */
+	gint stop;	      /* atomic: the hasher is not needed any more */
+	bool empty;
+	int temporary; /* decompressed copy, -1 none */
+	unsigned char head[HEAD_BYTES];
+	size_t head_bytes;
+	size_t head_taken;
+	unsigned char block[BLOCK_BYTES];
+};
+
+static bool system_error(const struct import_source *source, const char *what, GError **error)
+{
+	trace_error_set(error, TRACE_ERROR_IO, "cannot %s %s: %s", what, source->path,
+			g_strerror(errno));
+	return false;
+}
+
+static ssize_t read_block(struct import_source *source)
+{
+	ssize_t got;
+
+	do
+		got = read(source->fd, source->block, BLOCK_BYTES);
+	while (got < 0 && errno == EINTR);
+	if (got > 0) {
+		if (!source->hasher)
+			sha256_update(&source->sum, source->block, (size_t)got);
+		source->taken_bytes += (uint64_t)got;
+	}
+	return got;
+}
+
+/* Reads the file a second time, on a processor that has nothing else to do: a text recording takes
+ * nearly as long to hash as to import. */
+static gpointer hash_file(gpointer data)
+{
+	struct import_source *source = data;
+	g_autofree unsigned char *buffer = g_malloc(BLOCK_BYTES);
+	off_t at = 0;
+
+	while (!g_atomic_int_get(&source->stop)) {
+		ssize_t got = pread(source->fd, buffer, BLOCK_BYTES, at);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			source->hash_errno = errno;
+		if (got <= 0)
+			break;
+		sha256_update(&source->sum, buffer, (size_t)got);
+		at += got;
+	}
+	return NULL;
+}
+
+static void join_hasher(struct import_source *source)
+{
+	if (source->hasher)
+		g_thread_join(g_steal_pointer(&source->hasher));
+}
+
+static la_ssize_t on_read(struct archive *archive, void *data, const void **block)
+{
+	struct import_source *source = data;
+	ssize_t got = read_block(source);
+
+	*block = source->block;
+	if (got < 0) {
+		archive_set_error(archive, errno, "%s", g_strerror(errno));
+		return ARCHIVE_FATAL;
+	}
+	return got;
+}
+
+static bool archive_problem(struct import_source *source, GError **error)
+{
+	const char *text = archive_error_string(source->archive);
+
+	trace_error_set(error, TRACE_ERROR_FORMAT, "%s: byte %" G_GUINT64_FORMAT ": %s",
+			source->path, source->taken_bytes, text ? text : "damaged compressed data");
+	return false;
+}
+
+static ssize_t read_content(struct import_source *source, void *buffer, size_t bytes,
+			    GError **error)
+{
+	if (source->empty)
+		return 0;
+	la_ssize_t got = archive_read_data(source->archive, buffer, bytes);
+	if (got < 0) {
+		archive_problem(source, error);
+		return -1;
+	}
+	return got;
+}
+
+static bool fill_head(struct import_source *source, GError **error)
+{
+	while (source->head_bytes < HEAD_BYTES) {
+		ssize_t got = read_content(source, source->head + source->head_bytes,
+					   HEAD_BYTES - source->head_bytes, error);
+		if (got < 0)
+			return false;
+		if (got == 0)
+			break;
+		source->head_bytes += (size_t)got;
+	}
+	return true;
+}
+
+static bool open_archive(struct import_source *source, GError **error)
+{
+	struct archive_entry *entry;
+
+	source->archive = archive_read_new();
+	archive_read_support_filter_gzip(source->archive);
+	archive_read_support_filter_xz(source->archive);
+	archive_read_support_filter_zstd(source->archive);
+	archive_read_support_filter_bzip2(source->archive);
+	archive_read_support_format_raw(source->archive);
+	archive_read_support_format_empty(source->archive);
+	if (archive_read_open(source->archive, source, NULL, on_read, NULL) != ARCHIVE_OK)
+		return archive_problem(source, error);
+	int got = archive_read_next_header(source->archive, &entry);
+	source->empty = got == ARCHIVE_EOF;
+	return got == ARCHIVE_OK || got == ARCHIVE_WARN || source->empty
+		       ? true
+		       : archive_problem(source, error);
+}
+
+struct import_source *import_source_open(const char *path, const char *folder, GError **error)
+{
+	struct import_source *source = g_new(struct import_source, 1);
+	struct stat status;
+
+	memset(source, 0, offsetof(struct import_source, head));
+	source->head_bytes = source->head_taken = 0;
+	source->path = g_strdup(path);
+	source->folder = g_strdup(folder);
+	source->temporary = -1;
+	sha256_init(&source->sum);
+	source->fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool opened = source->fd >= 0 && fstat(source->fd, &status) == 0;
+	if (opened && S_ISDIR(status.st_mode)) {
+		errno = EISDIR;
+		opened = false;
+	}
+	if (!opened)
+		system_error(source, "read", error);
+	if (opened && S_ISREG(status.st_mode))
+		source->hasher = g_thread_new("hash", hash_file, source);
+	if (opened && open_archive(source, error) && fill_head(source, error))
+		return source;
+	import_source_free(source);
+	return NULL;
+}
+
+void import_source_free(struct import_source *source)
+{
+	if (!source)
+		return;
+	g_atomic_int_set(&source->stop, 1);
+	join_hasher(source);
+	archive_read_free(source->archive);
+	sha256_fini(&source->sum);
+	if (source->fd >= 0)
+		close(source->fd);
+	if (source->temporary >= 0)
+		close(source->temporary);
+	g_free(source->path);
+	g_free(source->folder);
+	g_free(source);
+}
+
+const char *import_source_path(const struct import_source *source)
+{
+	return source->path;
+}
+
+const unsigned char *import_source_head(const struct import_source *source, size_t *bytes)
+{
+	*bytes = source->head_bytes;
+	return source->head;
+}
+
+ssize_t import_source_read(struct import_source *source, void *buffer, size_t bytes, GError **error)
+{
+	size_t left = source->head_bytes - source->head_taken;
+
+	if (left == 0)
+		return read_content(source, buffer, bytes, error);
+	left = MIN(left, bytes);
+	memcpy(buffer, source->head + source->head_taken, left);
+	source->head_taken += left;
+	return (ssize_t)left;
+}
+
+static bool write_all(int fd, const unsigned char *bytes, size_t count)
+{
+	while (count > 0) {
+		ssize_t wrote = write(fd, bytes, count);
+		if (wrote < 0 && errno != EINTR)
+			return false;
+		if (wrote > 0) {
+			bytes += wrote;
+			count -= (size_t)wrote;
+		}
+	}
+	return true;
+}
+
+static bool copy_content(struct import_source *source, GError **error)
+{
+	g_autofree unsigned char *buffer = g_malloc(BLOCK_BYTES);
+
+	source->temporary = spool_open_unlinked(source->folder, error);
+	if (source->temporary < 0)
+		return false;
+	for (;;) {
+		ssize_t got = import_source_read(source, buffer, BLOCK_BYTES, error);
+		if (got < 0)
+			return false;
+		if (got == 0)
+			return true;
+		if (!write_all(source->temporary, buffer, (size_t)got))
+			return system_error(source, "decompress", error);
+	}
+}
+
+int import_source_file(struct import_source *source, GError **error)
+{
+	bool plain = archive_filter_count(source->archive) <= 1;
+
+	if (plain && lseek(source->fd, 0, SEEK_CUR) >= 0)
+		return source->fd;
+	if (source->temporary < 0 && !copy_content(source, error))
+		return -1;
+	return source->temporary;
+}
+
+char *import_source_sha256(struct import_source *source, GError **error)
+{
+	ssize_t got = 0;
+
+	if (source->hasher)
+		join_hasher(source);
+	else
+		while ((got = read_block(source)) > 0)
+			;
+	if (got < 0 || source->hash_errno) {
+		errno = source->hash_errno ? source->hash_errno : errno;
+		system_error(source, "read", error);
+		return NULL;
+	}
+	return sha256_finish(&source->sum);
+}

@@ -1,0 +1,174 @@
+#include "workloads/import/spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+#include "workloads/trace.h"
+
+#define BUFFER_BYTES ((size_t)1 << 18)
+
+struct spool {
+	int fd;
+	uint64_t events;
+	size_t used;  /* bytes in buffer */
+	size_t taken; /* bytes of them read */
+	bool ended;   /* the file is read to its end */
+	unsigned char buffer[BUFFER_BYTES];
+};
+
+#define UP_TO(member) (offsetof(struct event, u.member) + sizeof(((struct event *)NULL)->u.member))
+
+/* Bytes of struct event that a kind uses. */
+static size_t event_bytes(uint8_t kind)
+{
+	switch (kind) {
+	case EVENT_FRAME_FREE:
+		return UP_TO(frame.first_part);
+	case EVENT_FRAME_ALLOC:
+	case EVENT_FRAME_ALLOC_FAILED:
+		return UP_TO(frame);
+	case EVENT_SPAWN:
+	case EVENT_FORK:
+	case EVENT_EXEC:
+	case EVENT_EXIT:
+		return UP_TO(process);
+	case EVENT_TOUCH:
+		return UP_TO(touch);
+	case EVENT_MARKER:
+		return UP_TO(marker);
+	case EVENT_BUDDY_TAKE:
+	case EVENT_BUDDY_PUT:
+	case EVENT_BUDDY_ISOLATE:
+	case EVENT_BUDDY_FALLBACK:
+		return UP_TO(buddy);
+	default:
+		return sizeof(struct event);
+	}
+}
+
+static bool io_error(GError **error, const char *what)
+{
+	trace_error_set(error, TRACE_ERROR_IO, "cannot %s a temporary file: %s", what,
+			g_strerror(errno));
+	return false;
+}
+
+static int open_unlinked_in(const char *folder)
+{
+	int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
+		return fd;
+	/* A file system without O_TMPFILE. */
+	g_autofree char *path = g_build_filename(folder, ".kmemlab-XXXXXX", NULL);
+	fd = g_mkstemp_full(path, O_RDWR | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		unlink(path);
+	return fd;
+}
+
+int spool_open_unlinked(const char *folder, GError **error)
+{
+	int fd = folder ? open_unlinked_in(folder) : -1;
+	if (fd < 0)
+		fd = open_unlinked_in(g_get_tmp_dir());
+	if (fd < 0)
+		io_error(error, "make");
+	return fd;
+}
+
+struct spool *spool_new(const char *folder, GError **error)
+{
+	int fd = spool_open_unlinked(folder, error);
+	if (fd < 0)
+		return NULL;
+	struct spool *spool = g_new(struct spool, 1);
+	spool->fd = fd;
+	spool->events = 0;
+	spool->used = spool->taken = 0;
+	spool->ended = false;
+	return spool;
+}
+
+void spool_free(struct spool *spool)
+{
+	if (!spool)
+		return;
+	close(spool->fd);
+	g_free(spool);
+}
+
+uint64_t spool_next(const struct spool *spool)
+{
+	return spool->events;
+}
+
+static bool flush(struct spool *spool, GError **error)
+{
+	for (size_t done = 0; done < spool->used;) {
+		ssize_t wrote = write(spool->fd, spool->buffer + done, spool->used - done);
+		if (wrote < 0 && errno == EINTR)
+			continue;
+		if (wrote < 0)
+			return io_error(error, "write");
+		done += (size_t)wrote;
+	}
+	spool->used = 0;
+	return true;
+}
+
+bool spool_add(struct spool *spool, const struct event *event, GError **error)
+{
+	size_t bytes = event_bytes(event->kind);
+
+	if (spool->used + bytes > BUFFER_BYTES && !flush(spool, error))
+		return false;
+	memcpy(spool->buffer + spool->used, event, bytes);
+	spool->used += bytes;
+	spool->events++;
+	return true;
+}
+
+bool spool_rewind(struct spool *spool, GError **error)
+{
+	if (!flush(spool, error))
+		return false;
+	if (lseek(spool->fd, 0, SEEK_SET) < 0)
+		return io_error(error, "rewind");
+	spool->taken = 0;
+	return true;
+}
+
+/* Makes at least one whole event available unless the file has ended. */
+static bool fill(struct spool *spool, GError **error)
+{
+	memmove(spool->buffer, spool->buffer + spool->taken, spool->used - spool->taken);
+	spool->used -= spool->taken;
+	spool->taken = 0;
+	while (!spool->ended && spool->used < sizeof(struct event)) {
+		ssize_t got =
+			read(spool->fd, spool->buffer + spool->used, BUFFER_BYTES - spool->used);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return io_error(error, "read");
+		spool->ended = got == 0;
+		spool->used += (size_t)got;
+	}
+	return true;
+}
+
+int spool_read(struct spool *spool, struct event *out, GError **error)
+{
+	if (spool->used - spool->taken < sizeof(struct event) && !spool->ended &&
+	    !fill(spool, error))
+		return -1;
+	if (spool->taken == spool->used)
+		return 0;
+
+	size_t bytes = event_bytes(spool->buffer[spool->taken + offsetof(struct event, kind)]);
+	memcpy(out, spool->buffer + spool->taken, bytes);
+	memset((char *)out + bytes, 0, sizeof *out - bytes);
+	spool->taken += bytes;
+	return 1;
+}
