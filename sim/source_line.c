@@ -37,7 +37,8 @@ static const char *shorten(const char *path)
 	return path;
 }
 
-char *source_line(const void *pc)
+/* libdw's handles belong to one thread at a time. */
+static char *look_up(const void *pc)
 {
 	static Dwfl *dwfl;
 	Dwarf_Addr address = (Dwarf_Addr)(uintptr_t)pc;
@@ -56,4 +57,14 @@ char *source_line(const void *pc)
 	if (!file)
 		return g_strdup(function ? function : "code without debug information");
 	return g_strdup_printf("%s:%d (%s)", shorten(file), number, function ? function : "?");
+}
+
+char *source_line(const void *pc)
+{
+	static GMutex lock;
+
+	g_mutex_lock(&lock);
+	char *line = look_up(pc);
+	g_mutex_unlock(&lock);
+	return line;
 }

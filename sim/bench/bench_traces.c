@@ -255,11 +255,10 @@ static void add_import(struct traces *traces, GArray *figures, const char *name,
 
 static void add_imports(struct traces *traces, const struct bench_options *options, GArray *figures)
 {
-	g_autofree char *trace_cmd = g_find_program_in_path("trace-cmd");
-	g_autofree char *python = g_find_program_in_path("python3");
+	bool peers = options->scale >= SCALE_OF_PEERS;
+	g_autofree char *trace_cmd = peers ? g_find_program_in_path("trace-cmd") : NULL;
+	g_autofree char *python = peers ? g_find_program_in_path("python3") : NULL;
 
-	if (options->scale < SCALE_OF_PEERS)
-		trace_cmd = python = NULL;
 	if (trace_cmd && traces->dat) {
 		add_import(traces, figures, "traces/import-dat", traces->dat, "trace-cmd report",
 			   trace_cmd_run, 12);
@@ -267,7 +266,7 @@ static void add_imports(struct traces *traces, const struct bench_options *optio
 			   trace_cmd_run, 15);
 	}
 	if (python)
-		add_import(traces, figures, "traces/import-text", traces->text,
+		add_import(traces, figures, "traces/import-text-python", traces->text,
 			   "regular expressions in Python", python_run, 25);
 	/* Leaves the text's trace behind in any case. */
 	traces->input = traces->text;
