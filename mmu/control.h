@@ -51,11 +51,10 @@ static inline unsigned control_shift(const struct control *control, unsigned lev
 }
 
 static inline const struct control_verdict *control_verdict(const struct control *control,
-							    struct mmu_access access)
+							    unsigned context, unsigned kind)
 {
-	unsigned context = access.context == MMU_IMPLICIT ? MMU_SUPERVISOR : access.context;
-	unsigned kind = access.kind == MMU_RMW ? MMU_WRITE : access.kind;
-
+	context = context == MMU_IMPLICIT ? MMU_SUPERVISOR : context;
+	kind = kind == MMU_RMW ? MMU_WRITE : kind;
 	return &control->verdict[context][kind];
 }
 

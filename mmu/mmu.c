@@ -15,6 +15,7 @@
 #include "mmu/cpu.h"
 #include "mmu/memory.h"
 #include "mmu/stale.h"
+#include "mmu/tlb_ways.h"
 #include "mmu/walk.h"
 
 /* ---- A CPU ---- */
@@ -61,11 +62,22 @@ struct mmu_memory *mmu_cpu_memory(const struct mmu_cpu *cpu)
 
 /* ---- Judging and faults ---- */
 
+static bool allowed(const struct control *control, unsigned context, unsigned kind,
+		    const struct mmu_entry *entry)
+{
+	const struct control_verdict *verdict = control_verdict(control, context, kind);
+	bool user_page = entry->rights & MMU_RIGHT_U;
+
+	return (verdict->allow >> entry->rights & 1) &&
+	       !(verdict->deny[user_page] >> entry->key & 1);
+}
+
 /* 0, or the error code of the protection fault. */
 static uint32_t judge(const struct control *control, struct mmu_access access,
 		      const struct mmu_entry *entry)
 {
-	const struct control_verdict *verdict = control_verdict(control, access);
+	const struct control_verdict *verdict =
+		control_verdict(control, access.context, access.kind);
 	bool user_page = entry->rights & MMU_RIGHT_U;
 	bool key_denies = verdict->deny[user_page] >> entry->key & 1;
 
@@ -86,8 +98,9 @@ static uint32_t fail(struct mmu_result *result, uint32_t vector, uint32_t error_
 	return vector;
 }
 
-static uint32_t page_fault(struct mmu_cpu *cpu, uint64_t va, uint32_t error_code,
-			   struct mmu_result *result)
+/* @missed: nothing was found in the L1 and the L2. */
+static uint32_t page_fault(struct mmu_cpu *cpu, uint64_t va, bool fetch, bool missed,
+			   uint32_t error_code, struct mmu_result *result)
 {
 	struct control *control = &cpu->control;
 
@@ -100,7 +113,10 @@ static uint32_t page_fault(struct mmu_cpu *cpu, uint64_t va, uint32_t error_code
 	else
 		cpu->counts.faults_protection++;
 	control->state.cr2 = va;
-	tlb_drop_page(&cpu->tlb, va, control->pcid, true);
+	if (missed)
+		tlb_drop_missed_page(&cpu->tlb, va, control->pcid, fetch);
+	else
+		tlb_drop_page(&cpu->tlb, va, control->pcid, true);
 	tlb_drop_psc_path(&cpu->tlb, va, control->pcid, control->index_bits);
 	return fail(result, MMU_PF, error_code, va);
 }
@@ -109,7 +125,7 @@ static uint32_t page_fault(struct mmu_cpu *cpu, uint64_t va, uint32_t error_code
 static uint32_t walk_verdict(const struct control *control, struct mmu_access access,
 			     const struct walk *walk, uint32_t *error_code)
 {
-	uint32_t bits = control_verdict(control, access)->error_code;
+	uint32_t bits = control_verdict(control, access.context, access.kind)->error_code;
 
 	if (walk->end == WALK_MAPPED)
 		*error_code = judge(control, access, &walk->leaf);
@@ -125,10 +141,9 @@ static void insert_walk(struct mmu_cpu *cpu, uint64_t va, const struct walk *wal
 	const struct control *control = &cpu->control;
 
 	for (unsigned level = walk->top - walk->latched; level + 1 > walk->bottom + 1u; level--) {
-		struct mmu_entry table = {
-			.page = { walk->value[level] & control->address_mask },
-			.rights = walk_rights(walk->chain[level]),
-		};
+		struct mmu_entry table = walk_entry(
+			walk->value[level] & control->address_mask,
+			(struct walk_attributes){ .rights = walk_rights(walk->chain[level]) });
 
 		tlb_insert_psc(&cpu->tlb, va, control->pcid, level, control->index_bits, &table);
 	}
@@ -196,8 +211,6 @@ static void offer_fast(struct mmu_cpu *cpu, uint64_t va, struct mmu_access acces
 	const struct control *control = &cpu->control;
 	uint64_t frame = physical(entry, va) & MMU_FAST_PAGE;
 	bool fetch = access.kind == MMU_FETCH;
-	struct mmu_access read = { fetch ? MMU_FETCH : MMU_READ, access.context, 0 };
-	struct mmu_access write = { MMU_WRITE, access.context, 0 };
 	struct fast_fill fill = {
 		.table = fast_table(access.context, fetch),
 		.va = va,
@@ -208,9 +221,9 @@ static void offer_fast(struct mmu_cpu *cpu, uint64_t va, struct mmu_access acces
 	if (cpu->watched || !memory_holds(cpu->ram, frame, X86_PAGE_BYTES))
 		return;
 	/* The access at hand has been judged, and is allowed. */
-	fill.readable = !writes(access) || judge(control, read, entry) == 0;
-	fill.writable =
-		writes(access) || (!fetch && entry->dirty && judge(control, write, entry) == 0);
+	fill.readable = !writes(access) || allowed(control, access.context, MMU_READ, entry);
+	fill.writable = writes(access) || (!fetch && entry->dirty &&
+					   allowed(control, access.context, MMU_WRITE, entry));
 	fast_fill(&cpu->tlb, ref, &fill);
 }
 
@@ -254,7 +267,7 @@ static uint32_t translate_by_walk(struct mmu_cpu *cpu, uint64_t va, struct mmu_a
 	else
 		cpu->counts.walks++;
 	if (walk_for(cpu, va, access, &walk, &error_code, result))
-		return page_fault(cpu, va, error_code, result);
+		return page_fault(cpu, va, fetch, !again, error_code, result);
 	if (again)
 		tlb_forget_data_page(&cpu->tlb, va, cpu->control.pcid);
 	if (cpu->config.statistics) {
@@ -294,7 +307,7 @@ static uint32_t translate_page(struct mmu_cpu *cpu, uint64_t va, struct mmu_acce
 	result->source = source > result->source ? source : result->source;
 	error_code = judge(&cpu->control, access, entry);
 	if (error_code)
-		return page_fault(cpu, va, error_code, result);
+		return page_fault(cpu, va, fetch, false, error_code, result);
 	if (writes(access) && !entry->dirty)
 		return translate_by_walk(cpu, va, access, true, paddr, result);
 	*paddr = physical(entry, va);
@@ -307,7 +320,11 @@ static uint32_t translate_page(struct mmu_cpu *cpu, uint64_t va, struct mmu_acce
 uint32_t mmu_translate_slow(struct mmu_cpu *cpu, struct vaddr va, uint32_t bytes, uint32_t packed,
 			    struct mmu_result *result)
 {
-	const struct mmu_access access = { packed & 0xff, packed >> 8 & 0xff, packed >> 16 & 0xff };
+	const union {
+		uint32_t packed;
+		struct mmu_access access;
+	} request = { .packed = packed };
+	const struct mmu_access access = request.access;
 	const struct control *control = &cpu->control;
 	uint64_t at = va.a & control->linear_mask;
 	uint32_t left = bytes;

@@ -41,16 +41,19 @@ static void set_leaf(const struct control *c, unsigned level, uint64_t value, ui
 {
 	unsigned shift = level == 1 ? c->large_shift : control_shift(c, level);
 	uint64_t pat = level == 0 ? X86_PTE_PAT : X86_PTE_LARGE_PAT;
+	uint64_t page = value & c->address_mask & ~0ull << shift;
 
-	leaf->page.a = value & c->address_mask & ~0ull << shift;
 	if (level == 1) /* PSE-36: entry bit 13 is address bit 32 */
-		leaf->page.a |= (value & c->pse36_mask) << (32 - 13);
-	leaf->page_shift = (uint8_t)shift;
-	leaf->rights = walk_rights(chain);
-	leaf->key = value >> X86_PTE_KEY_SHIFT & 15;
-	leaf->pat = (uint8_t)((value & pat ? 4 : 0) | (value >> 3 & 3)); /* PCD, PWT: bits 4:3 */
-	leaf->dirty = value >> 6 & 1;
-	leaf->global = (value & X86_PTE_G) && (c->state.cr4 & X86_CR4_PGE);
+		page |= (value & c->pse36_mask) << (32 - 13);
+	*leaf = walk_entry(page, (struct walk_attributes){
+					 .page_shift = shift,
+					 .rights = walk_rights(chain),
+					 .key = value >> X86_PTE_KEY_SHIFT & 15,
+					 /* PCD and PWT are bits 4:3 */
+					 .pat = (value & pat ? 4 : 0) | (value >> 3 & 3),
+					 .dirty = value >> 6 & 1,
+					 .global = value >> 8 & (c->state.cr4 / X86_CR4_PGE) & 1,
+				 });
 }
 
 /* The PAE registers: level 2 without reading memory. False: not present. */

@@ -38,6 +38,33 @@ static inline uint8_t walk_rights(uint64_t chain)
 	return (uint8_t)((chain >> 1 & 3) | (chain >> 63 << 2));
 }
 
+/* The fields of struct mmu_entry beside the page, as words. */
+struct walk_attributes {
+	uint64_t page_shift, rights, key, pat, dirty, global;
+};
+
+/*
+ * An entry put together in two registers. Six stores of a byte each, copied as a word soon after,
+ * would make each copy wait until the bytes have left the store buffer: half of a miss.
+ */
+static inline struct mmu_entry walk_entry(uint64_t page, struct walk_attributes a)
+{
+	union {
+		uint64_t words[2];
+		struct mmu_entry entry;
+	} both = { .words = { page, a.page_shift | a.rights << 8 | a.key << 16 | a.pat << 24 |
+					    a.dirty << 32 | a.global << 40 } };
+
+	_Static_assert(offsetof(struct mmu_entry, page_shift) == 8 &&
+			       offsetof(struct mmu_entry, rights) == 9 &&
+			       offsetof(struct mmu_entry, key) == 10 &&
+			       offsetof(struct mmu_entry, pat) == 11 &&
+			       offsetof(struct mmu_entry, dirty) == 12 &&
+			       offsetof(struct mmu_entry, global) == 13,
+		       "walk_entry() knows the layout");
+	return both.entry;
+}
+
 /**
  * walk_run - walk for @va; no effect on memory.
  * @start: NULL: from the root. @va: canonical, within the mode's linear addresses.
