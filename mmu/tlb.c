@@ -289,12 +289,10 @@ void tlb_drop_missed_page(struct tlb *tlb, uint64_t va, unsigned pcid, bool fetc
 	uint64_t live = tlb->live & LIVE_TLBS & ~missed;
 
 	fast_drop_page(tlb, va);
-	/* The page that @va is in now, or was in, may be there in other pieces. */
-	for (unsigned i = 0; i < MMU_PSC_PDE; i++) {
-		if (tlb->cache[i].cut > 0)
-			live = tlb->live & LIVE_TLBS;
-	}
-	tlb->dropped += drop_in(tlb, live, va, pcid, true);
+	if (tlb->cut > 0) /* the page that @va was in may be there in other pieces */
+		live = tlb->live & LIVE_TLBS;
+	if (live != 0)
+		tlb->dropped += drop_in(tlb, live, va, pcid, true);
 }
 
 void tlb_forget_data_page(struct tlb *tlb, uint64_t va, unsigned pcid)

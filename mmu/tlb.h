@@ -64,6 +64,7 @@ struct tlb_link {
 struct tlb {
 	struct tlb_cache cache[MMU_CACHES];
 	uint64_t live; /* bit 4 * cache + class: that cache has valid entries of that class */
+	uint32_t cut;  /* pieces of larger pages, in all caches */
 	struct tlb_home home[TLB_GROUPS][MMU_SIZE_CLASSES];
 	struct mmu_front *front;
 	bool inclusive;			/* with statistics: F1 */
@@ -72,9 +73,9 @@ struct tlb {
 	struct tlb_link *links;		/* with statistics: one a slot */
 	uint16_t *filled;		/* without: slots filled since all were emptied */
 	uint32_t filled_count;
-	bool fast_large;   /* without: one of them came from a page larger than 4 KiB */
-	uint64_t no_stamp; /* without: what slots stamp */
-	uint64_t tick;	   /* of everything but the L1s */
+	bool fast_large;      /* without: one of them came from a page larger than 4 KiB */
+	uint32_t fast_tables; /* without: bit t: slots of enum fast_table t were filled */
+	uint64_t tick;	      /* of everything but the L1s */
 	uint64_t random;
 	uint8_t class_shift[MMU_SIZE_CLASSES];
 	/* Counts. */

@@ -23,9 +23,13 @@
 
 /* ---- Tags ---- */
 
+/*
+ * The sign bits of a canonical address above LINEAR_BITS come along where they fit: they follow
+ * from the others. @va must be canonical.
+ */
 TLB_INLINE uint64_t make_tag(uint64_t va, unsigned shift, unsigned size, unsigned pcid, bool global)
 {
-	return (va & LINEAR_MASK) >> shift << TAG_PAGE_SHIFT |
+	return va >> shift << TAG_PAGE_SHIFT |
 	       (global ? TAG_GLOBAL : (uint64_t)pcid << TAG_PCID_SHIFT) |
 	       (uint64_t)size << TAG_CLASS_SHIFT | TAG_VALID;
 }
@@ -119,6 +123,7 @@ TLB_INLINE void count_way(struct tlb *tlb, unsigned number, uint64_t tag, bool c
 		tlb->live |= LIVE_BIT(number, size);
 	cache->global += tag & TAG_GLOBAL ? count : 0;
 	cache->cut += cut ? count : 0;
+	tlb->cut += cut ? count : 0;
 }
 
 TLB_INLINE bool way_is_cut(const struct tlb_way *way)

@@ -16,7 +16,7 @@ enum walk_end {
 /* Where a walk begins: at the root, or below an entry that a paging-structure cache holds. */
 struct walk_start {
 	uint64_t table; /* physical address of the table to read first */
-	uint8_t level;	/* of its entries */
+	unsigned level; /* of its entries */
 	uint8_t rights; /* MMU_RIGHT_* of the levels above */
 };
 
