@@ -19,6 +19,8 @@
 /* RAM up to this is touched whole before a timed pass, of larger RAM what the same pass touches. */
 #define POPULATE_MAX_BYTES (4ull << 30)
 
+#define LOOK_AHEAD 16 /* events */
+
 const char *const replay_operation_names[OPERATIONS] = { "boot", "frame_alloc", "frame_free" };
 
 static bool going_on(const struct session *session)
@@ -35,7 +37,9 @@ static bool free_of_boot(const void *context, uint64_t frame)
 
 static void replay_event(struct session *session, const struct event *event)
 {
-	machine_set_cpu(session->machine, event->cpu % session->machine->config->cpus);
+	unsigned cpus = session->machine->config->cpus;
+
+	machine_set_cpu(session->machine, event->cpu < cpus ? event->cpu : event->cpu % cpus);
 	switch (event->kind) {
 	case EVENT_FRAME_ALLOC:
 		session_frame_alloc(session, event);
@@ -72,10 +76,19 @@ static void replay_ties(struct session *session, const struct event *events, int
 		replay_one(session, first + (uint64_t)order[i], &events[order[i]]);
 }
 
+/* Its handle is wanted soon: the table is larger than the host's caches. */
+static void expect_event(const struct session *session, const struct event *event)
+{
+	if (event->kind == EVENT_FRAME_ALLOC || event->kind == EVENT_FRAME_FREE)
+		handles_expect(&session->handles, event->u.frame.handle);
+}
+
 static void replay_block(struct session *session, const struct event *events, int count)
 {
 	for (int i = 0; i < count && going_on(session);) {
 		int ties = session->config->seed ? ties_count(events + i, count - i) : 1;
+		if (i + LOOK_AHEAD < count)
+			expect_event(session, &events[i + LOOK_AHEAD]);
 		if (ties > 1)
 			replay_ties(session, events + i, ties);
 		else
