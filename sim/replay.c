@@ -15,6 +15,7 @@
 #include "sim/start_state.h"
 #include "sim/ties.h"
 #include "sim/trap.h"
+#include "sim/watchdog.h"
 
 /* RAM up to this is touched whole before a timed pass, of larger RAM what the same pass touches. */
 #define POPULATE_MAX_BYTES (4ull << 30)
@@ -226,7 +227,9 @@ static uint64_t kept_frames(void *context)
 	const struct session *session = context;
 	struct frame_stats stats = { 0 };
 
+	trap_kernel_begin();
 	session->frames.ops->stats(session->frames.state, &stats);
+	trap_kernel_end();
 	return stats.kept_frames;
 }
 
@@ -332,11 +335,13 @@ static bool run_pass(const struct replay_config *config, enum kernel_pass pass,
 	session->timer = timer_get();
 	session->random = random_seeded(config->seed);
 	session->untouched = g_array_new(FALSE, FALSE, sizeof(struct frame_block));
+	watchdog_start(config->limit_ms);
 	bool ok = prepare(session, error);
 	if (ok && !trap_run(run_kernel, session, &report)) {
 		result->died = true;
 		session_violation(session, report.kind, 0, report.message);
 	}
+	watchdog_stop();
 	if (session->error) {
 		g_propagate_error(error, session->error);
 		ok = false;
