@@ -26,18 +26,18 @@
 #define CPU_PER_BYTE	(UINT64_C(1) << 20) /* one more second each */
 #define SILENCE_SECONDS 15
 #define FILE_LIMIT	(UINT64_C(1) << 30)
-#define MESSAGES	2048
 
 struct reading {
 	struct import_job *job;
 	pid_t child;
-	int pipe;
-	int chatter;	  /* what the libraries said on stderr */
-	int patience_ms;  /* without a message */
-	uint64_t records; /* events and malformed records so far */
-	uint64_t offset;  /* byte of the last one in the file */
-	GString *text;	  /* pieces so far */
-	GArray *strings;  /* uint32_t: owners' id by the child's */
+	struct wire_shared *shared;
+	int filled, credit, credit_read; /* ends of the pipes of struct wire_end */
+	int chatter;			 /* what the libraries said on stderr */
+	int patience_ms;		 /* without a message */
+	uint64_t records;		 /* events and malformed records so far */
+	uint64_t offset;		 /* byte of the last one in the file */
+	GString *text;			 /* pieces so far */
+	GArray *strings;		 /* uint32_t: owners' id by the child's */
 };
 
 static bool system_error(GError **error, const char *what)
@@ -110,7 +110,7 @@ static void limit(int resource, uint64_t value)
 	setrlimit((__rlimit_resource_t)resource, &rlimit);
 }
 
-static _Noreturn void become_reader(int file, int pipe, int chatter, uint64_t bytes)
+static _Noreturn void become_reader(int file, struct wire_end end, int chatter, uint64_t bytes)
 {
 	char path[40];
 
@@ -133,31 +133,55 @@ static _Noreturn void become_reader(int file, int pipe, int chatter, uint64_t by
 #ifndef __SANITIZE_ADDRESS__ /* its shadow does not fit any limit */
 	limit(RLIMIT_AS, MEMORY_LIMIT + 16 * bytes);
 #endif
-	trace_dat_child(own >= 0 ? own : file, pipe);
+	trace_dat_child(own >= 0 ? own : file, end);
+}
+
+static bool make_wire(struct reading *reading, struct wire_end *end, GError **error)
+{
+	int filled[2], credit[2];
+
+	void *shared = mmap(NULL, sizeof(struct wire_shared), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		return system_error(error, "share memory");
+	reading->shared = shared;
+	if (pipe2(filled, O_CLOEXEC) != 0)
+		return system_error(error, "make a pipe");
+	reading->filled = filled[0];
+	if (pipe2(credit, O_CLOEXEC) != 0) {
+		close(filled[1]);
+		return system_error(error, "make a pipe");
+	}
+	reading->credit = credit[1];
+	reading->credit_read = credit[0];
+	*end = (struct wire_end){ shared, filled[1], credit[0] };
+	return true;
 }
 
 static bool start(struct reading *reading, GError **error)
 {
 	struct stat status;
-	int ends[2];
+	struct wire_end end;
 	int file = import_source_file(reading->job->source, error);
 
 	if (file < 0)
 		return false;
-	if (fstat(file, &status) != 0 || pipe2(ends, O_CLOEXEC) != 0)
-		return system_error(error, "make a pipe");
-	if (!is_whole(reading->job->source, file, (uint64_t)status.st_size, error)) {
-		close(ends[0]);
-		close(ends[1]);
+	if (fstat(file, &status) != 0)
+		return system_error(error, "read a file");
+	if (!is_whole(reading->job->source, file, (uint64_t)status.st_size, error) ||
+	    !make_wire(reading, &end, error))
 		return false;
-	}
 	reading->chatter = memfd_create("chatter", MFD_CLOEXEC);
 	reading->patience_ms = 1000 * (SILENCE_SECONDS + (int)(status.st_size >> 24));
 	reading->child = fork();
-	if (reading->child == 0)
-		become_reader(file, ends[1], reading->chatter, (uint64_t)status.st_size);
-	close(ends[1]);
-	reading->pipe = ends[0];
+	if (reading->child == 0) {
+		/* Or the process would wait for itself when the other one is gone. */
+		close(reading->credit);
+		become_reader(file, end, reading->chatter, (uint64_t)status.st_size);
+	}
+	/* The end of the credits stays open here too: to give one to a process that has died is
+	 * no error. */
+	close(end.filled);
 	return reading->child > 0 ? true : system_error(error, "start a process");
 }
 
@@ -168,8 +192,14 @@ static void stop(struct reading *reading)
 		while (waitpid(reading->child, NULL, 0) < 0 && errno == EINTR)
 			;
 	}
-	if (reading->pipe >= 0)
-		close(reading->pipe);
+	if (reading->filled >= 0)
+		close(reading->filled);
+	if (reading->credit >= 0)
+		close(reading->credit);
+	if (reading->credit_read >= 0)
+		close(reading->credit_read);
+	if (reading->shared)
+		munmap(reading->shared, sizeof *reading->shared);
 	if (reading->chatter >= 0)
 		close(reading->chatter);
 	g_string_free(reading->text, TRUE);
@@ -316,11 +346,11 @@ static bool take(struct reading *reading, struct wire_message *message, GError *
 	return false;
 }
 
-/* Fills the buffer behind HAVE bytes. Returns how many came, 0 at the end, -1 with error. */
-static ssize_t receive(struct reading *reading, char *buffer, size_t have, size_t room,
-		       GError **error)
+/* Waits for the next batch. Returns 1 with how many messages it holds, 0 at the end, -1 with error.
+ */
+static int receive(struct reading *reading, uint32_t *messages, GError **error)
 {
-	struct pollfd waiting = { reading->pipe, POLLIN, 0 };
+	struct pollfd waiting = { reading->filled, POLLIN, 0 };
 	int ready;
 
 	do
@@ -330,44 +360,43 @@ static ssize_t receive(struct reading *reading, char *buffer, size_t have, size_
 		broken(reading, "damaged: its reader got stuck", error);
 		return -1;
 	}
-	ssize_t got = read(reading->pipe, buffer + have, room - have);
-	if (got < 0)
-		system_error(error, "read a pipe");
-	return got;
+	ssize_t got = read(reading->filled, messages, sizeof *messages);
+	if (got >= 0)
+		return got == sizeof *messages && *messages <= WIRE_BATCH_MESSAGES;
+	system_error(error, "read a pipe");
+	return -1;
 }
 
-static bool take_all(struct reading *reading, struct wire_message *messages, GError **error)
+static bool take_all(struct reading *reading, GError **error)
 {
-	size_t have = 0;
+	for (uint64_t batch = 0;; batch++) {
+		struct wire_message *message = reading->shared->batch[batch % WIRE_BATCHES];
+		uint32_t messages;
+		int got = receive(reading, &messages, error);
 
-	for (;;) {
-		ssize_t got = receive(reading, (char *)messages, have, MESSAGES * sizeof *messages,
-				      error);
-		if (got < 0)
-			return false;
-		if (got == 0)
-			return died(reading, error);
-		have += (size_t)got;
-		size_t whole = have / sizeof *messages;
-		for (size_t i = 0; i < whole; i++) {
-			if (messages[i].type == WIRE_END)
+		if (got <= 0)
+			return got == 0 ? died(reading, error) : false;
+		for (const struct wire_message *end = message + messages; message < end;
+		     message++) {
+			if (message->type == WIRE_END)
 				return true;
-			if (!take(reading, &messages[i], error))
+			if (!take(reading, message, error))
 				return false;
 		}
-		have -= whole * sizeof *messages;
-		memmove(messages, messages + whole, have);
+		while (write(reading->credit, "", 1) < 0 && errno == EINTR)
+			;
 	}
 }
 
 bool trace_dat_run(struct import_job *job, GError **error)
 {
-	struct reading reading = { .job = job, .pipe = -1, .chatter = -1 };
-	g_autofree struct wire_message *messages = g_new(struct wire_message, MESSAGES);
+	struct reading reading = {
+		.job = job, .filled = -1, .credit = -1, .credit_read = -1, .chatter = -1
+	};
 
 	reading.text = g_string_new(NULL);
 	reading.strings = g_array_new(FALSE, FALSE, sizeof(uint32_t));
-	bool done = start(&reading, error) && take_all(&reading, messages, error);
+	bool done = start(&reading, error) && take_all(&reading, error);
 	if (done && owners_taken(job->owners) == 0)
 		done = broken(&reading, "no event in the whole file", error);
 	stop(&reading);

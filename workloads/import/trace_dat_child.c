@@ -17,7 +17,6 @@
  * freed: the process ends with the file.
  */
 
-#define OUT_MESSAGES 1024
 /* common_type has 16 bits. */
 #define EVENT_TYPES 65536
 #define NUMBERS	    8
@@ -58,7 +57,7 @@ extern unsigned long long tracecmd_get_cpu_file_size(struct tracecmd_input *hand
 	__attribute__((weak));
 
 struct child {
-	int pipe;
+	struct wire_end end;
 	struct tep_handle *tep;
 	struct layout *layouts[EVENT_TYPES];
 	struct stream *streams;
@@ -66,32 +65,44 @@ struct child {
 	GHashTable *strings;
 	struct map64 tasks; /* processes whose name was sent */
 	struct trace_seq text;
-	size_t used;
-	struct wire_message out[OUT_MESSAGES];
+	uint64_t batches;	  /* sent */
+	struct wire_message *out; /* the batch being filled */
+	uint32_t used;
 };
 
 /* ---- sending ---- */
 
+/* The whole, or nobody is there any more. */
+static void move(ssize_t (*call)(int, void *, size_t), int fd, void *bytes, size_t count)
+{
+	ssize_t done;
+
+	do
+		done = call(fd, bytes, count);
+	while (done < 0 && errno == EINTR);
+	if (done != (ssize_t)count)
+		_exit(1);
+}
+
+static ssize_t put(int fd, void *bytes, size_t count)
+{
+	return write(fd, bytes, count);
+}
+
 static void flush(struct child *child)
 {
-	const char *bytes = (const char *)child->out;
-	size_t left = child->used * sizeof *child->out;
+	char credit;
 
-	while (left > 0) {
-		ssize_t wrote = write(child->pipe, bytes, left);
-		if (wrote < 0 && errno == EINTR)
-			continue;
-		if (wrote < 0)
-			_exit(1); /* nobody listens any more */
-		bytes += wrote;
-		left -= (size_t)wrote;
-	}
+	move(put, child->end.filled, &child->used, sizeof child->used);
+	if (++child->batches >= WIRE_BATCHES)
+		move(read, child->end.credit, &credit, 1);
+	child->out = child->end.shared->batch[child->batches % WIRE_BATCHES];
 	child->used = 0;
 }
 
 static struct wire_message *message(struct child *child, enum wire_type type)
 {
-	if (child->used == OUT_MESSAGES)
+	if (child->used == WIRE_BATCH_MESSAGES)
 		flush(child);
 	struct wire_message *next = &child->out[child->used++];
 	next->type = (uint8_t)type;
@@ -479,13 +490,14 @@ static void open_streams(struct child *child, int file)
 	}
 }
 
-void trace_dat_child(int file, int pipe)
+void trace_dat_child(int file, struct wire_end end)
 {
 	struct child *child = g_new0(struct child, 1);
 	struct stream *stream;
 
 	tracecmd_set_loglevel(TEP_LOG_WARNING);
-	child->pipe = pipe;
+	child->end = end;
+	child->out = end.shared->batch[0];
 	child->strings = g_hash_table_new(g_str_hash, g_str_equal);
 	trace_seq_init(&child->text);
 	open_streams(child, file);

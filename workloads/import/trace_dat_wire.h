@@ -2,8 +2,9 @@
  * trace_dat_wire.h - between the process that reads a trace.dat and the one that imports it.
  *
  * libtracecmd and libtraceevent trust what they read: a damaged file can make them crash, loop or
- * ask for any amount of memory. They run in a process of their own, which sends messages of one
- * size through a pipe; text goes in pieces.
+ * ask for any amount of memory. They run in a process of their own, which leaves messages of one
+ * size in shared batches; text goes in pieces. A pipe says how many messages the next batch holds
+ * (and, by ending, that the process has died), another one gives batches back.
  */
 #ifndef KMEMLAB_WORKLOADS_IMPORT_TRACE_DAT_WIRE_H
 #define KMEMLAB_WORKLOADS_IMPORT_TRACE_DAT_WIRE_H
@@ -37,7 +38,21 @@ struct wire_message {
 	} u;
 };
 
-/* Reads the trace.dat at descriptor FILE and writes messages to descriptor PIPE. Never returns. */
-_Noreturn void trace_dat_child(int file, int pipe);
+enum { WIRE_BATCHES = 4, WIRE_BATCH_MESSAGES = 1024 };
+
+/* Batches are used in turn. */
+struct wire_shared {
+	struct wire_message batch[WIRE_BATCHES][WIRE_BATCH_MESSAGES];
+};
+
+/* Where the reading process sends to. */
+struct wire_end {
+	struct wire_shared *shared;
+	int filled; /* written: uint32_t, messages in the next batch */
+	int credit; /* read: a byte for each batch that is free again */
+};
+
+/* Reads the trace.dat at descriptor FILE and sends what it holds. Never returns. */
+_Noreturn void trace_dat_child(int file, struct wire_end end);
 
 #endif
