@@ -28,6 +28,7 @@ struct run_config {
 	uint64_t check_events;
 	uint64_t host_memory_bytes; /* systems that write every free frame refuse more free RAM; 0:
 				       half of the host's */
+	unsigned limit_ms; /* CPU time after which one operation hangs; 0: none */
 	bool pass[PASSES];
 	uint64_t sample_events, sample_ns;
 	const char *output;  /* folder to write; NULL: none */

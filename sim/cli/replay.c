@@ -6,12 +6,14 @@
 #include "sim/lab.h"
 #include "sim/run.h"
 #include "sim/size.h"
+#include "sim/watchdog.h"
 
 struct options {
 	char *frames, *tables, *machine, *ram, *start, *place, *pass, *output, *name, *host_memory;
 	char **settings;
 	gint cpus;
 	gint64 seed, until, check_events, sample_events, sample_ns;
+	gdouble seconds;
 	gboolean json, force, quiet;
 };
 
@@ -94,6 +96,7 @@ static int replay(const struct options *options, const char *trace, const char *
 		.seed = (uint64_t)options->seed,
 		.until = options->until < 0 ? REPLAY_ALL : (uint64_t)options->until,
 		.check_events = (uint64_t)options->check_events,
+		.limit_ms = (unsigned)(options->seconds * 1000),
 		.sample_events = (uint64_t)options->sample_events,
 		.sample_ns = (uint64_t)options->sample_ns,
 		.output = options->output,
@@ -129,7 +132,7 @@ static int replay(const struct options *options, const char *trace, const char *
 
 int cli_replay(const struct cli_command *command, int argc, char **argv)
 {
-	struct options options = { .until = -1 };
+	struct options options = { .until = -1, .seconds = WATCHDOG_DEFAULT_MS / 1000.0 };
 	const GOptionEntry entries[] = {
 		{ "frames", 'f', 0, G_OPTION_ARG_STRING, &options.frames,
 		  "Page-frame allocator (kmemlab list frames)", "NAME" },
@@ -160,6 +163,8 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		  "Most host memory that a system writing every free frame may use", "SIZE" },
 		{ "pass", 0, 0, G_OPTION_ARG_STRING, &options.pass,
 		  "native, probed or both (default)", "PASS" },
+		{ "time-limit", 0, 0, G_OPTION_ARG_DOUBLE, &options.seconds,
+		  "CPU time after which one operation counts as hanging (default 60)", "SECONDS" },
 		{ "check-events", 0, 0, G_OPTION_ARG_INT64, &options.check_events,
 		  "Check all invariants every N events (default: at the ends)", "N" },
 		{ "sample-events", 0, 0, G_OPTION_ARG_INT64, &options.sample_events,
@@ -187,6 +192,8 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 	else if (code == CLI_OK &&
 		 (options.check_events < 0 || options.sample_events < 0 || options.sample_ns < 0))
 		code = cli_usage("counts of events and times cannot be negative");
+	else if (code == CLI_OK && !(options.seconds >= 0.01 && options.seconds <= 86400))
+		code = cli_usage("--time-limit: 0.01 to 86400 seconds");
 	else if (code == CLI_OK)
 		code = replay(&options, rest[0], typed);
 	g_strfreev(rest);
