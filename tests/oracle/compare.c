@@ -47,7 +47,7 @@ static const char *const names[DEVIATIONS] = {
 	[RMW_READS_BOTH_PAGES] = "QEMU: a crossing LOCK RMW reads both pages before it writes",
 	[FIRST_PAGE_UNMARKED] = "a fault on the second page leaves the first unmarked (rule 13.1)",
 	[BOUNDARY_BY_PAGES] =
-		"QEMU: a page, and only then that the next is not canonical (rule 9.2)",
+		"QEMU, Bochs: one page, then that the next is not canonical (rule 9.2)",
 	[PDPTE_ACCESSED] = "QEMU: PAE PDPTEs are walked in memory, A set in them (rule 8)",
 	[DIFFERS] = "DIFFER",
 };
