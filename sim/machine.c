@@ -353,11 +353,10 @@ const struct frame_range *machine_direct_range(const struct machine *machine, st
 	return NULL;
 }
 
-void machine_populate(struct machine *machine)
+void machine_populate(struct machine *machine, const GArray *ranges)
 {
-	for (guint i = 0; i < machine->usable->len; i++) {
-		const struct frame_range *range =
-			&g_array_index(machine->usable, struct frame_range, i);
+	for (guint i = 0; i < ranges->len; i++) {
+		const struct frame_range *range = &g_array_index(ranges, struct frame_range, i);
 		struct vaddr va = { machine->params.direct_map.a + pfn_to_paddr(range->first).a };
 		/* A kernel without MADV_POPULATE_WRITE (before 5.14) leaves the faults to be
 		 * counted. */

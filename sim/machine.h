@@ -112,9 +112,9 @@ typedef int (*machine_boot_fn)(const struct boot_params *params, struct boot_res
 bool machine_boot(struct machine *machine, machine_boot_fn boot_fn, const struct frame_ops *frames,
 		  const struct frame_config *frame_config, GError **error);
 
-/* Touches all usable RAM through the direct map, so that host page faults do not fall into
- * measurements. */
-void machine_populate(struct machine *machine);
+/* Touches these frames (struct frame_range; `usable` for all RAM) through the direct map, so that
+ * host page faults do not fall into measurements. */
+void machine_populate(struct machine *machine, const GArray *ranges);
 
 /* The kernel code of this thread runs on that machine from now on (port.h answers for it). */
 void machine_enter(struct machine *machine);

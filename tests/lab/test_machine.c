@@ -480,6 +480,28 @@ START_TEST(sparse_ram_costs_what_is_touched)
 }
 END_TEST
 
+START_TEST(touched_frames_are_those_that_were_written)
+{
+	static const struct frame_range written[] = { { { 3 }, 1 },
+						      { { 700 }, 2 },
+						      { { 4095 }, 1 } };
+	struct ram ram;
+
+	ck_assert(ram_init(&ram, 16 * MIB, &error));
+	GArray *touched = ram_touched(&ram);
+	ck_assert_uint_eq(touched->len, 0);
+	g_array_unref(touched);
+	for (gsize i = 0; i < G_N_ELEMENTS(written); i++)
+		memset(ram.bytes + written[i].first.n * FRAME_BYTES, 0x5a,
+		       written[i].frames * FRAME_BYTES);
+	touched = ram_touched(&ram);
+	ck_assert_uint_eq(touched->len, G_N_ELEMENTS(written));
+	ck_assert_mem_eq(touched->data, written, sizeof(written));
+	g_array_unref(touched);
+	ram_fini(&ram);
+}
+END_TEST
+
 START_TEST(machines_without_room_say_so)
 {
 	static const char *const maps[] = {
@@ -539,6 +561,7 @@ int main(void)
 
 	one = tcase_create("large and small");
 	tcase_add_test(one, sparse_ram_costs_what_is_touched);
+	tcase_add_test(one, touched_frames_are_those_that_were_written);
 	tcase_add_test(one, machines_without_room_say_so);
 	add_case(suite, one);
 
