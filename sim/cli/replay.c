@@ -46,12 +46,27 @@ static bool parse_place(const char *text, bool *recorded)
 	return false;
 }
 
+static void print_fixture(const struct fixture *fixture, const struct fixture_reached *reached)
+{
+	printf("start   %s %016" G_GINT64_MODIFIER "x  %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
+	       " frames free (%" G_GUINT64_FORMAT " missing, %" G_GUINT64_FORMAT
+	       " more held), distance %.4f\n",
+	       fixture->name, reached->target_hash, reached->reached_free_frames,
+	       reached->target_free_frames, reached->missing_frames, reached->extra_frames,
+	       reached->distance);
+}
+
 static void print_text(const struct run_config *config, const struct run_result *result)
 {
+	bool told = false;
+
 	for (unsigned pass = 0; pass < PASSES; pass++) {
 		const struct replay_result *done = &result->pass[pass];
 		if (!result->done[pass])
 			continue;
+		if (config->start.fixture && !told)
+			print_fixture(config->start.fixture, &done->fixture);
+		told = true;
 		printf("%-7s digest %016" G_GINT64_MODIFIER "x  %" G_GUINT64_FORMAT
 		       " events, %" G_GUINT64_FORMAT " failures, %" G_GUINT64_FORMAT
 		       " skipped, %" G_GUINT64_FORMAT " violations, %.2f s\n",
@@ -141,7 +156,10 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		  "events",
 		  "N" },
 		{ "start", 0, 0, G_OPTION_ARG_STRING, &options.start,
-		  "Start state: ascending (default), recorded, shuffled", "MODE" },
+		  "Start state: ascending (default), recorded, shuffled, or a fixture (kmemlab "
+		  "list "
+		  "starts)",
+		  "MODE|FIXTURE" },
 		{ "place", 0, 0, G_OPTION_ARG_STRING, &options.place,
 		  "free (default), or recorded: ask for the recorded frames, where the allocator "
 		  "can",
