@@ -28,6 +28,18 @@ struct probe_counters {
 	uint64_t faults;
 };
 
+static inline void probe_counters_add(struct probe_counters *sum, const struct probe_counters *more)
+{
+	sum->loads += more->loads;
+	sum->stores += more->stores;
+	sum->atomics += more->atomics;
+	sum->cache_lines += more->cache_lines;
+	sum->tlb_lookups += more->tlb_lookups;
+	sum->tlb_misses += more->tlb_misses;
+	sum->walk_reads += more->walk_reads;
+	sum->faults += more->faults;
+}
+
 enum probe_phase {
 	PROBE_OFF = 0,
 	PROBE_LEAVE, /* the next access ends the operation: see probe_interrupt() */

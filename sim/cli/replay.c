@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "sim/lab.h"
-#include "sim/run.h"
+#include "sim/run_text.h"
 #include "sim/size.h"
 #include "sim/watchdog.h"
 
@@ -61,28 +61,6 @@ static char *make_label(const char *frames, char **settings)
 	return g_string_free(label, FALSE);
 }
 
-static void print_text(const struct run_config *config, const struct run_result *result)
-{
-	for (unsigned pass = 0; pass < PASSES; pass++) {
-		const struct replay_result *done = &result->pass[pass];
-		if (!result->done[pass])
-			continue;
-		printf("%-7s digest %016" G_GINT64_MODIFIER "x  %" G_GUINT64_FORMAT
-		       " events, %" G_GUINT64_FORMAT " failures, %" G_GUINT64_FORMAT
-		       " skipped, %" G_GUINT64_FORMAT " violations, %.2f s\n",
-		       kernels[pass].name, done->digest, done->events, done->failures,
-		       done->skipped, done->violations, done->seconds);
-		for (guint i = 0; i < done->violation_list->len; i++) {
-			const struct replay_violation *violation =
-				g_ptr_array_index(done->violation_list, i);
-			printf("  %s\n    again: %s\n", violation->message, violation->command);
-		}
-	}
-	if (result->digests_differ)
-		printf("allocator error: %s: the native and the probed pass placed differently\n",
-		       config->label);
-}
-
 static int replay(const struct options *options, const char *trace, const char *command)
 {
 	struct run_config config = {
@@ -121,8 +99,11 @@ static int replay(const struct options *options, const char *trace, const char *
 	} else {
 		if (options->json)
 			cli_print_json(run_summary(&config, &result));
-		else if (!options->quiet)
-			print_text(&config, &result);
+		else if (!options->quiet) {
+			char *text = run_text(&config, &result);
+			fputs(text, stdout);
+			g_free(text);
+		}
 		code = result.violations || result.digests_differ ? CLI_CHECK_FAILED : CLI_OK;
 	}
 	run_result_clear(&result);
