@@ -46,21 +46,6 @@ static bool parse_place(const char *text, bool *recorded)
 	return false;
 }
 
-/* "bitmap:policy=next-fit": the name with what was set on it. */
-static char *make_label(const char *frames, char **settings)
-{
-	GString *label = g_string_new(frames);
-	char mark = ':';
-
-	for (char **setting = settings; setting && *setting; setting++) {
-		if (!g_str_has_prefix(*setting, "frames."))
-			continue;
-		g_string_append_printf(label, "%c%s", mark, *setting + strlen("frames."));
-		mark = ',';
-	}
-	return g_string_free(label, FALSE);
-}
-
 static int replay(const struct options *options, const char *trace, const char *command)
 {
 	struct run_config config = {
@@ -91,12 +76,15 @@ static int replay(const struct options *options, const char *trace, const char *
 		return CLI_USAGE;
 	if (!run_parse_start(options->start ? options->start : "ascending", &config.start, &error))
 		return cli_fail(error);
-	char *label = make_label(options->frames, options->settings);
+	char *label = run_label(options->frames, options->settings);
 	config.label = label;
 	int code = CLI_OK;
 	if (!run_cell(&config, &result, &error)) {
 		code = cli_fail(error);
 	} else {
+		if (config.pass[PASS_PROBED] && !result.done[PASS_PROBED])
+			g_printerr("kmemlab: %s has no probed half: native pass only\n",
+				   config.frames);
 		if (options->json)
 			cli_print_json(run_summary(&config, &result));
 		else if (!options->quiet) {
@@ -116,7 +104,8 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 	struct options options = { .until = -1, .seconds = WATCHDOG_DEFAULT_MS / 1000.0 };
 	const GOptionEntry entries[] = {
 		{ "frames", 'f', 0, G_OPTION_ARG_STRING, &options.frames,
-		  "Page-frame allocator (kmemlab list frames)", "NAME" },
+		  "Page-frame allocator (kmemlab list frames), or a plugin's file",
+		  "NAME|PLUGIN.so" },
 		{ "tables", 0, 0, G_OPTION_ARG_STRING, &options.tables,
 		  "How the kernel reaches page tables: direct (default), none", "NAME" },
 		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &options.settings,
