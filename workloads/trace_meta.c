@@ -70,6 +70,7 @@ void trace_meta_free(struct trace_meta *meta)
 	g_free(meta->program);
 	g_free(meta->system);
 	g_free(meta->command);
+	g_free(meta->cut);
 	g_array_unref(meta->memory_map);
 	g_array_unref(meta->untouched);
 	g_hash_table_unref(meta->source_events);
@@ -107,6 +108,7 @@ static const struct {
 	MEMBER(compaction_allocs, MEMBER_U64), MEMBER(events, MEMBER_U64),
 	MEMBER(prologue, MEMBER_U64),	       MEMBER(prologue_frames, MEMBER_U64),
 	MEMBER(span_ns, MEMBER_U64),	       MEMBER(handles, MEMBER_U64),
+	MEMBER(cut, MEMBER_STRING),
 };
 
 /* ---- to JSON ---- */
