@@ -51,6 +51,10 @@ int cli_parse(const struct cli_command *command, const GOptionEntry *entries, in
 int cli_fail(GError *error);
 int cli_usage(const char *format, ...) G_GNUC_PRINTF(1, 2);
 
+/* Runs the script NAME of scripts/ with ARGUMENTS (NULL-terminated) under a Python that can draw.
+ * Returns its exit code, or CLI_USAGE if script or Python is missing. */
+int cli_script(const char *name, char **arguments);
+
 /* Pretty-prints ROOT (taken) on stdout with a newline. */
 void cli_print_json(JsonNode *root);
 
