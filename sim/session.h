@@ -25,6 +25,7 @@ struct session {
 	struct frames frames;
 	struct handles handles;
 	struct recorder *recorder;
+	GArray *rehearsed; /* struct frame_range: what an untimed pass touched; NULL: none was */
 	struct replay_result *result;
 	GArray *start;	   /* struct start_item */
 	GArray *untouched; /* struct frame_block: held from the start, for no handle */
