@@ -7,6 +7,7 @@
 #include "sim/fragmentation.h"
 #include "sim/machine.h"
 #include "sim/size.h"
+#include "workloads/generate/generate.h"
 
 /* One line of a list: what --json gives as {name, id, summary, capabilities}. */
 typedef void (*emit_fn)(void *context, const char *name, const char *id, const char *summary,
@@ -50,6 +51,23 @@ static void list_machines(emit_fn emit, void *context)
 		     NULL);
 }
 
+/* What can be set stands where others have their capabilities. */
+static void list_workloads(emit_fn emit, void *context)
+{
+	for (const struct generator *const *one = generators; *one; one++) {
+		GPtrArray *settings = g_ptr_array_new_with_free_func(g_free);
+		for (const struct generate_parameter *row = (*one)->parameters; row->key; row++) {
+			char *value = generate_value_text(row, row->preset);
+			g_ptr_array_add(settings, g_strdup_printf("%s=%s", row->key, value));
+			g_free(value);
+		}
+		g_ptr_array_add(settings, NULL);
+		emit(context, (*one)->name, (*one)->family, (*one)->summary,
+		     (char **)settings->pdata);
+		g_ptr_array_unref(settings);
+	}
+}
+
 static void list_metrics(emit_fn emit, void *context)
 {
 	for (unsigned i = 0; i < metrics_count(); i++) {
@@ -69,7 +87,7 @@ static const struct {
 	void (*list)(emit_fn emit, void *context);
 } kinds[] = {
 	{ "frames", list_frames },   { "heaps", list_nothing },	    { "tables", list_tables },
-	{ "spaces", list_nothing },  { "machines", list_machines }, { "workloads", list_nothing },
+	{ "spaces", list_nothing },  { "machines", list_machines }, { "workloads", list_workloads },
 	{ "metrics", list_metrics },
 };
 
@@ -80,7 +98,8 @@ static void emit_text(void *context, const char *name, const char *id, const cha
 
 	printf("  %-24s %-7s %s\n", name, id, summary);
 	if (caps)
-		printf("  %-24s %-7s   can: %s\n", "", "", caps);
+		printf("  %-24s %-7s   %s: %s\n", "", "", strchr(caps, '=') ? "takes" : "can",
+		       caps);
 	g_free(caps);
 }
 
