@@ -174,8 +174,11 @@ static uint64_t any_value(const struct generate_parameter *row, struct random *r
 		const char *key;
 		uint64_t most;
 	} limits[] = {
-		{ "ram", 16 << 20 }, { "events", 5000 }, { "slots", 200 },    { "rounds", 3 },
-		{ "probes", 100 },   { "forks", 100 },	 { "requests", 200 }, { "compiles", 20 },
+		{ "ram", 16 << 20 }, { "live", 32768 },	 { "touches", 100 }, { "max-pages", 500 },
+		{ "buffer", 100 },   { "workers", 50 },	 { "depth", 100 },   { "peak", 1000 },
+		{ "word", 16 },	     { "largest", 512 }, { "heap", 1000 },   { "events", 5000 },
+		{ "slots", 200 },    { "rounds", 3 },	 { "probes", 100 },  { "forks", 100 },
+		{ "requests", 200 }, { "compiles", 20 },
 	};
 	uint64_t most = MIN(row->most, MAX(4 * row->preset, row->least + 4));
 
@@ -184,7 +187,12 @@ static uint64_t any_value(const struct generate_parameter *row, struct random *r
 			most = MAX(row->least, MIN(most, limits[i].most));
 	if (random_below(random, 4) == 0)
 		return row->least;
-	return row->least + random_below(random, most - row->least + 1);
+	uint64_t value = row->least + random_below(random, most - row->least + 1);
+	/* Where only powers of two are possible. */
+	if (strcmp(row->key, "word") == 0 || strcmp(row->key, "largest") == 0 ||
+	    (strcmp(row->key, "live") == 0 && strcmp(row->unit, "bytes") == 0))
+		return UINT64_C(1) << (63 - __builtin_clzll(value));
+	return value;
 }
 
 START_TEST(any_parameters_give_a_valid_trace_or_a_refusal)

@@ -6,7 +6,9 @@
 #include "workloads/import/version.h"
 
 const struct generator *const generators[] = {
-	&frame_churn, &frame_ramp, &checkerboard, &larson, &generational, &power_law, NULL,
+	&frame_churn, &frame_ramp, &checkerboard, &larson,     &generational,
+	&power_law,   &sawtooth,   &fifo,	  &lifo,       &robson,
+	&kernel_boot, &fork_storm, &server,	  &build_farm, NULL,
 };
 
 const struct generator *generator_find(const char *name)
