@@ -20,6 +20,16 @@ const struct cli_command cli_commands[] = {
 	  "  kmemlab import trace.dat -o redis.kmt\n  kmemlab import report.txt.zst --state "
 	  "ground-truth.tar.zst -o thp.kmt",
 	  cli_import },
+	{ "generate", "WORKLOAD [KEY=VALUE ...] -o TRACE.kmt",
+	  "make a .kmt trace of a workload that nobody recorded",
+	  "The same workload, parameters and seed give the same file on every machine. kmemlab "
+	  "list "
+	  "workloads shows what there is,\n"
+	  "--parameters what can be set.\n\n"
+	  "  kmemlab generate larson threads=4 slots=500 --seed 7 -o larson.kmt\n"
+	  "  kmemlab generate frame-churn live=80 ram=128M -o churn.kmt\n"
+	  "  kmemlab generate robson --parameters",
+	  cli_generate },
 	{ "info", "TRACE.kmt", "what a trace holds",
 	  "  kmemlab info redis.kmt\n  kmemlab info redis.kmt --dump | less\n"
 	  "  kmemlab info redis.kmt --distributions --plot redis.svg",

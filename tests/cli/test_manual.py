@@ -75,6 +75,10 @@ class Manual(Case):
         names = [one["name"] for one in self.json("list", "frames", "--json")]
         self.assertEqual(re.findall(r"(?m)^\.It Cm (\S+)$", self.sections["ALLOCATORS"]), names)
 
+    def test_workloads_of_registry_and_page_are_the_same(self):
+        names = [one["name"] for one in self.json("list", "workloads", "--json")]
+        self.assertEqual(re.findall(r"(?m)^\.It Cm (\S+)$", self.sections["WORKLOADS"]), names)
+
     def settings_of_page(self):
         """{allocator: keys}"""
         items = re.split(r"(?m)^\.It Cm (\S+)\n", self.sections["ALLOCATORS"])
