@@ -19,8 +19,9 @@ static void give_up(const char *what)
 	abort();
 }
 
-#define VIEW_ALIGN (2ul << 20) /* as a kernel's direct map: pointers are as aligned as frames are \
-				*/
+#define VIEW_ALIGN                                                                     \
+	(2ul << 20) /* as a kernel's direct map: pointers are as aligned as frames are \
+		     */
 
 static char *view_new(struct stub_machine *m, int prot)
 {
