@@ -13,8 +13,10 @@
 
 struct run_config {
 	const char *trace_path;
-	const char *frames;  /* registry name */
-	const char *label;   /* what plots call it: the name, with its settings if there are any */
+	const char *frames; /* registry name */
+	const char *label;  /* what plots call it: the name, with its settings if there are any */
+	const char *heap;   /* registry name; NULL: frame events are replayed, not heap events */
+	const char *heap_label;
 	const char *tables;  /* "direct", "none" */
 	char **settings;     /* "slot.key=value", NULL-terminated; may be NULL */
 	const char *machine; /* preset, file, or "recorded" */
@@ -66,6 +68,11 @@ bool run_find_frames(const char *name, const struct frame_ops *frames[PASSES], G
 /* `--set frames.KEY=VALUE`. LAB_ERROR_USAGE for what OPS has no such setting or value for. */
 bool run_set_frames(const struct frame_ops *ops, struct frame_config *config, const char *setting,
 		    GError **error);
+
+/* The same for heaps, and `heap.KEY=VALUE`. */
+bool run_find_heap(const char *name, const struct heap_ops *heap[PASSES], GError **error);
+bool run_set_heap(const struct heap_ops *ops, struct heap_config *config, const char *setting,
+		  GError **error);
 
 /* LAB_ERROR_USAGE for anything but ascending, recorded, shuffled. */
 bool run_parse_start(const char *text, enum replay_start *start, GError **error);

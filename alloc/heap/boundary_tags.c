@@ -29,10 +29,16 @@ struct boundary_tags {
 static const char *const policies[] = { "first-fit", "next-fit", "best-fit", NULL };
 
 static const struct frame_option boundary_tags_options[] = {
-	[OPTION_POLICY] = { "policy", "which free chunk serves a request", policies, FIRST_FIT, 0,
-			    0 },
-	[OPTION_SEGMENT] = { "segment", "frames got at a time, at least", NULL, 64, 1, 65536 },
-	{ NULL, NULL, NULL, 0, 0, 0 },
+	[OPTION_POLICY] = { .key = "policy",
+			    .help = "which free chunk serves a request",
+			    .choices = policies,
+			    .value = FIRST_FIT },
+	[OPTION_SEGMENT] = { .key = "segment",
+			     .help = "frames got at a time, at least",
+			     .value = 64,
+			     .min = 1,
+			     .max = 65536 },
+	{ .key = NULL },
 };
 
 static void list_insert(struct chunk_heap *heap, struct chunk *c)

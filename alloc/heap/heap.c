@@ -50,10 +50,10 @@ void heap_config_defaults(const struct heap_ops *ops, struct heap_config *config
 static int validate(uint64_t *bytes, uint32_t *align)
 {
 	*bytes += *bytes == 0;
-	if (*align == 0)
-		*align = HEAP_ALIGN_DEFAULT;
-	if (!is_power_of_two(*align) || *align > HEAP_ALIGN_MAX)
+	if ((*align & (*align - 1)) || *align > HEAP_ALIGN_MAX)
 		return KERR_INVALID;
+	if (*align < HEAP_ALIGN_DEFAULT)
+		*align = HEAP_ALIGN_DEFAULT;
 	return *bytes > HEAP_BYTES_MAX ? KERR_NO_MEMORY : 0;
 }
 

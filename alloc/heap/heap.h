@@ -25,12 +25,13 @@ enum heap_request_flag {
 };
 
 struct heap_request {
-	uint64_t bytes;	      /* 0 is taken as 1: every object has an address of its own */
-	uint32_t align_bytes; /* power of two up to HEAP_ALIGN_MAX; 0: HEAP_ALIGN_DEFAULT */
-	uint32_t flags;	      /* enum heap_request_flag */
-	uint32_t tag;	      /* owner, kept with HEAP_CAP_TAGS; 0 none */
-	uint32_t cache;	      /* object cache with HEAP_CAP_CACHES (heap_cache_new()); 0 none */
-	uint8_t zone;	      /* enum frame_zone, passed on to the frame allocator */
+	uint64_t bytes; /* 0 is taken as 1: every object has an address of its own */
+	uint32_t
+		align_bytes; /* power of two up to HEAP_ALIGN_MAX; below HEAP_ALIGN_DEFAULT: that */
+	uint32_t flags;	     /* enum heap_request_flag */
+	uint32_t tag;	     /* owner, kept with HEAP_CAP_TAGS; 0 none */
+	uint32_t cache;	     /* object cache with HEAP_CAP_CACHES (heap_cache_new()); 0 none */
+	uint8_t zone;	     /* enum frame_zone, passed on to the frame allocator */
 };
 
 /* What a system can do; `list heaps` prints the names in heap_cap_names[]. */

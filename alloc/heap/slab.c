@@ -56,14 +56,23 @@ static const char *const large_choices[] = { "frames", "refuse", NULL };
 static const char *const on_off[] = { "off", "on", NULL };
 
 static const struct frame_option slab_options[] = {
-	[OPTION_MAGAZINE] = { "magazine", "objects in a CPU's magazine; 0: no magazines", NULL, 32,
-			      0, MAGAZINE_MAX },
-	[OPTION_COLOURS] = { "colours", "objects of different slabs at different offsets", on_off,
-			     1, 0, 0 },
-	[OPTION_EMPTY] = { "empty", "empty slabs that a cache keeps", NULL, 1, 0, 1024 },
-	[OPTION_LARGE] = { "large", "what is larger than a slab's largest object", large_choices,
-			   LARGE_FRAMES, 0, 0 },
-	{ NULL, NULL, NULL, 0, 0, 0 },
+	[OPTION_MAGAZINE] = { .key = "magazine",
+			      .help = "objects in a CPU's magazine; 0: no magazines",
+			      .value = 32,
+			      .max = MAGAZINE_MAX },
+	[OPTION_COLOURS] = { .key = "colours",
+			     .help = "objects of different slabs at different offsets",
+			     .choices = on_off,
+			     .value = 1 },
+	[OPTION_EMPTY] = { .key = "empty",
+			   .help = "empty slabs that a cache keeps",
+			   .value = 1,
+			   .max = 1024 },
+	[OPTION_LARGE] = { .key = "large",
+			   .help = "what is larger than a slab's largest object",
+			   .choices = large_choices,
+			   .value = LARGE_FRAMES },
+	{ .key = NULL },
 };
 
 /* Sizes of the general caches. From 504 on: the most that allows N to a page. */

@@ -42,8 +42,12 @@ struct tlsf {
 };
 
 static const struct frame_option tlsf_options[] = {
-	[OPTION_SEGMENT] = { "segment", "frames got at a time, at least", NULL, 64, 1, 65536 },
-	{ NULL, NULL, NULL, 0, 0, 0 },
+	[OPTION_SEGMENT] = { .key = "segment",
+			     .help = "frames got at a time, at least",
+			     .value = 64,
+			     .min = 1,
+			     .max = 65536 },
+	{ .key = NULL },
 };
 
 struct place {

@@ -8,7 +8,8 @@
 #include "sim/size.h"
 
 struct options {
-	char *frames, *tables, *machine, *ram, *start, *place, *pass, *output, *name, *host_memory;
+	char *frames, *heap, *tables, *machine, *ram, *start, *place, *pass, *output, *name,
+		*host_memory;
 	char **settings;
 	gint cpus;
 	gint64 seed, until, check_events, sample_events, sample_ns;
@@ -44,18 +45,20 @@ static bool parse_place(const char *text, bool *recorded)
 	return false;
 }
 
-/* "bitmap:policy=next-fit": the name with what was set on it. */
-static char *make_label(const char *frames, char **settings)
+/* "bitmap:policy=next-fit": the name with what was set of that slot. */
+static char *make_label(const char *name, const char *slot, char **settings)
 {
-	GString *label = g_string_new(frames);
+	GString *label = g_string_new(name);
+	char *prefix = g_strconcat(slot, ".", NULL);
 	char mark = ':';
 
 	for (char **setting = settings; setting && *setting; setting++) {
-		if (!g_str_has_prefix(*setting, "frames."))
+		if (!g_str_has_prefix(*setting, prefix))
 			continue;
-		g_string_append_printf(label, "%c%s", mark, *setting + strlen("frames."));
+		g_string_append_printf(label, "%c%s", mark, *setting + strlen(prefix));
 		mark = ',';
 	}
+	g_free(prefix);
 	return g_string_free(label, FALSE);
 }
 
@@ -86,6 +89,7 @@ static int replay(const struct options *options, const char *trace, const char *
 	struct run_config config = {
 		.trace_path = trace,
 		.frames = options->frames,
+		.heap = options->heap,
 		.tables = options->tables ? options->tables : "direct",
 		.settings = options->settings,
 		.machine = options->machine ? options->machine : "recorded",
@@ -110,8 +114,11 @@ static int replay(const struct options *options, const char *trace, const char *
 		return CLI_USAGE;
 	if (!run_parse_start(options->start ? options->start : "ascending", &config.start, &error))
 		return cli_fail(error);
-	char *label = make_label(options->frames, options->settings);
+	char *label = make_label(options->frames, "frames", options->settings);
+	char *heap_label =
+		make_label(options->heap ? options->heap : "", "heap", options->settings);
 	config.label = label;
+	config.heap_label = heap_label;
 	int code = CLI_OK;
 	if (!run_cell(&config, &result, &error)) {
 		code = cli_fail(error);
@@ -124,6 +131,7 @@ static int replay(const struct options *options, const char *trace, const char *
 	}
 	run_result_clear(&result);
 	g_free(label);
+	g_free(heap_label);
 	return code;
 }
 
@@ -133,10 +141,13 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 	const GOptionEntry entries[] = {
 		{ "frames", 'f', 0, G_OPTION_ARG_STRING, &options.frames,
 		  "Page-frame allocator (kmemlab list frames)", "NAME" },
+		{ "heap", 0, 0, G_OPTION_ARG_STRING, &options.heap,
+		  "Replay the trace's heap events against that heap (kmemlab list heaps)", "NAME" },
 		{ "tables", 0, 0, G_OPTION_ARG_STRING, &options.tables,
 		  "How the kernel reaches page tables: direct (default), none", "NAME" },
 		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &options.settings,
-		  "A setting: frames.KEY, machine.KEY; may be repeated", "SLOT.KEY=VALUE" },
+		  "A setting: frames.KEY, heap.KEY, machine.KEY; may be repeated",
+		  "SLOT.KEY=VALUE" },
 		{ "machine", 'm', 0, G_OPTION_ARG_STRING, &options.machine,
 		  "recorded (default), a preset, or a file of E820 lines", "NAME|FILE" },
 		{ "ram", 0, 0, G_OPTION_ARG_STRING, &options.ram,
@@ -192,6 +203,7 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 	g_strfreev(rest);
 	g_free(typed);
 	g_free(options.frames);
+	g_free(options.heap);
 	g_free(options.tables);
 	g_free(options.machine);
 	g_free(options.ram);
