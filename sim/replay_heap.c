@@ -92,7 +92,7 @@ static void *place_state(struct session *session, uint64_t bytes, struct memmap 
 	struct ledger_finding finding;
 
 	if (session->kernel->frame_alloc(&allocator, &request, &heap->state) != KERR_OK) {
-		g_set_error(&session->error, LAB_ERROR, LAB_ERROR_BOOT,
+		g_set_error(&session->error, LAB_ERROR, LAB_ERROR_USAGE,
 			    "%s has no %" G_GUINT64_FORMAT
 			    " contiguous frames for the state of heap %s",
 			    session->frames.ops->name, frames, heap->heap.ops->name);
