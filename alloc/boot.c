@@ -35,6 +35,7 @@ struct boot_tables {
 	const struct boot_level *levels; /* topmost first; the last one maps 4 KiB */
 	unsigned depth;
 	bool wide;	    /* entries of 8 bytes */
+	uint32_t cpu_lacks; /* enum boot_cpu_lack */
 	uint64_t leaf;	    /* bytes of the largest leaf wanted */
 	struct paddr top;   /* the topmost table */
 	uint64_t frames;    /* in all tables */
@@ -193,7 +194,10 @@ static int tables_build(struct boot_tables *t, const struct boot_params *params)
 	t->depth = wide ? 4 : 2;
 	t->wide = wide;
 	t->leaf = params->direct_leaf_bytes;
-	t->leaf_bits = X86_PTE_P | X86_PTE_RW | X86_PTE_G | (wide ? X86_PTE_XD : 0);
+	t->cpu_lacks = params->cpu_lacks;
+	t->leaf_bits = X86_PTE_P | X86_PTE_RW;
+	t->leaf_bits |= t->cpu_lacks & BOOT_NO_PGE ? 0 : X86_PTE_G;
+	t->leaf_bits |= wide && !(t->cpu_lacks & BOOT_NO_NX) ? X86_PTE_XD : 0;
 	int error = table_new(t, &t->top);
 
 	while (!error && memmap_next_run(params->entries, params->entry_count, from,
@@ -204,33 +208,41 @@ static int tables_build(struct boot_tables *t, const struct boot_params *params)
 	return error ? error : map_loaded(t, params);
 }
 
-/* Step 5. NXE and PSE come before the tables that use them, PGE after PG (SDM 3, 4.10.2.4). */
+/* Step 5. NXE and PSE come before the tables that use them, PGE after PG (SDM 3, 4.10.2.4). A bit
+ * that the CPU does not have is a #GP. */
 static void paging_on(const struct boot_tables *t)
 {
 	if (t->wide) {
+		uint64_t efer = port_read_efer();
+
+		efer |= t->cpu_lacks & BOOT_NO_NX ? 0 : X86_EFER_NXE;
+		efer |= port_read_cr0() & X86_CR0_PG ? 0 : X86_EFER_LME;
 		port_write_cr4(port_read_cr4() | X86_CR4_PAE);
-		port_write_efer(port_read_efer() | X86_EFER_NXE |
-				(port_read_cr0() & X86_CR0_PG ? 0 : X86_EFER_LME));
-	} else {
+		port_write_efer(efer);
+	} else if (!(t->cpu_lacks & BOOT_NO_PSE)) {
 		port_write_cr4(port_read_cr4() | X86_CR4_PSE);
 	}
 	port_write_cr3(t->top.a);
 	port_write_cr0(port_read_cr0() | X86_CR0_PE | X86_CR0_WP | X86_CR0_PG);
-	port_write_cr4(port_read_cr4() | X86_CR4_PGE);
+	if (!(t->cpu_lacks & BOOT_NO_PGE))
+		port_write_cr4(port_read_cr4() | X86_CR4_PGE);
 }
 
-static bool leaf_is_possible(const struct boot_params *params)
+/* NULL, or why not. */
+static const char *leaf_problem(const struct boot_params *params)
 {
+	bool wide = params->paging == BOOT_PAGING_4LEVEL;
 	uint32_t leaf = params->direct_leaf_bytes;
 
-	switch (params->paging) {
-	case BOOT_PAGING_32:
-		return leaf == 1u << 12 || leaf == 1u << 22;
-	case BOOT_PAGING_4LEVEL:
-		return leaf == 1u << 12 || leaf == 1u << 21 || leaf == 1u << 30;
-	default:
-		return true;
-	}
+	if (params->paging == BOOT_PAGING_NONE || leaf == 1u << 12)
+		return NULL;
+	if (leaf != (wide ? 1u << 21 : 1u << 22) && !(wide && leaf == 1u << 30))
+		return "boot: no leaf of that size in this mode";
+	if (!wide && (params->cpu_lacks & BOOT_NO_PSE))
+		return "boot: this CPU has no 4 MiB pages (PSE); the direct map needs 4 KiB leaves";
+	if (leaf == 1u << 30 && (params->cpu_lacks & BOOT_NO_1G))
+		return "boot: this CPU has no 1 GiB pages; the direct map needs smaller leaves";
+	return NULL;
 }
 
 static int refuse(struct boot_result *result, int error, const char *why)
@@ -318,8 +330,10 @@ int boot(const struct boot_params *params, struct boot_result *result)
 
 	memset(&w, 0, sizeof(w));
 	memset(result, 0, sizeof(*result));
-	if (!leaf_is_possible(params))
-		return refuse(result, KERR_INVALID, "boot: no leaf of that size in this mode");
+	const char *why = leaf_problem(params);
+
+	if (why)
+		return refuse(result, KERR_INVALID, why);
 	int error = plan(params, &w, result);
 
 	if (error)

@@ -33,6 +33,7 @@ static const struct {
 	{ "sample-ns", "--sample-ns" },
 	{ "check-events", "--check-events" },
 	{ "host-memory", "--host-memory" },
+	{ "time-limit", "--time-limit" },
 };
 
 struct source {

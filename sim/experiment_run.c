@@ -201,13 +201,24 @@ static char *first_message(const char *path)
 	return message;
 }
 
+static bool has_run(const struct runner *runner, const struct experiment_cell *cell)
+{
+	char *path = g_build_filename(runner->directory, cell->run, "run.json", NULL);
+	bool there = g_file_test(path, G_FILE_TEST_EXISTS);
+
+	g_free(path);
+	return there;
+}
+
 static void end_cell(struct runner *runner, struct job *job, int status)
 {
 	struct experiment_cell *cell = job->cell;
 
 	cell->exit = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-	cell->status = cell->exit <= 1 ? "done" : "failed";
-	if (cell->exit > 1) {
+	/* An allocator that dies in boot leaves nothing to look at. */
+	bool done = cell->exit == 0 || (cell->exit == 1 && has_run(runner, cell));
+	cell->status = done ? "done" : "failed";
+	if (!done) {
 		cell->message = WIFSIGNALED(status) ? g_strdup_printf("the cell's process died: %s",
 								      g_strsignal(WTERMSIG(status)))
 						    : first_message(job->messages);

@@ -15,6 +15,7 @@ enum lab_error {
 	LAB_ERROR_USAGE, /* unknown name, absurd size: exit 2 */
 	LAB_ERROR_BOOT,	 /* the memory manager cannot boot on that machine: exit 2 */
 	LAB_ERROR_INPUT, /* a file that is not what it should be: exit 3 */
+	LAB_ERROR_ALLOCATOR, /* the kernel under test died where nothing can be measured: exit 1 */
 	LAB_ERROR_LAB,	 /* the host refuses, or a defect of ours: exit 4 */
 };
 

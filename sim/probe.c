@@ -21,7 +21,8 @@ struct line_slot {
 
 static _Thread_local struct watch {
 	struct probe probe;
-	enum probe_phase phase;
+	volatile enum probe_phase phase;
+	unsigned limit_ms; /* PROBE_LEAVE */
 	struct probe_counters *counters;
 	struct probe_counters ignored;
 	uint64_t operation;
@@ -208,10 +209,20 @@ void probe_heap(bool heap)
 	watch.heap = heap;
 }
 
+bool probe_interrupt(unsigned limit_ms)
+{
+	if (watch.phase == PROBE_OFF)
+		return false;
+	watch.limit_ms = limit_ms;
+	watch.phase = PROBE_LEAVE;
+	return true;
+}
+
 uint64_t probe_outside(void)
 {
 	return watch.outside;
 }
+
 /* ---- one access ---- */
 
 static void count_line(uint64_t line)
@@ -409,8 +420,11 @@ static void access_elsewhere(const void *pointer, unsigned kind, unsigned bytes,
 static inline void probe_access(const void *pointer, unsigned kind, unsigned bytes,
 				const void *caller)
 {
-	if (watch.phase == PROBE_OFF)
+	if (watch.phase <= PROBE_LEAVE) {
+		if (watch.phase == PROBE_LEAVE)
+			trap_hang(watch.limit_ms, (const char *)caller - 1);
 		return;
+	}
 	if (!machine_holds(watch.probe.machine, pointer)) {
 		access_elsewhere(pointer, kind, bytes, caller);
 		return;

@@ -15,9 +15,12 @@
 #include "sim/start_state.h"
 #include "sim/ties.h"
 #include "sim/trap.h"
+#include "sim/watchdog.h"
 
-/* RAM up to this is touched before a timed pass (guide: Semantics of a replay, Latency). */
+/* RAM up to this is touched whole before a timed pass, of larger RAM what the same pass touches. */
 #define POPULATE_MAX_BYTES (4ull << 30)
+
+#define LOOK_AHEAD 16 /* events */
 
 const char *const replay_operation_names[OPERATIONS] = { "boot", "frame_alloc", "frame_free" };
 
@@ -54,7 +57,9 @@ static void replay_heap_event(struct session *session, const struct event *event
 
 static void replay_event(struct session *session, const struct event *event)
 {
-	machine_set_cpu(session->machine, event->cpu % session->machine->config->cpus);
+	unsigned cpus = session->machine->config->cpus;
+
+	machine_set_cpu(session->machine, event->cpu < cpus ? event->cpu : event->cpu % cpus);
 	if (session->heap) {
 		replay_heap_event(session, event);
 		return;
@@ -102,10 +107,19 @@ static void replay_ties(struct session *session, const struct event *events, int
 		replay_one(session, first + (uint64_t)order[i], &events[order[i]]);
 }
 
+/* Its handle is wanted soon: the table is larger than the host's caches. */
+static void expect_event(const struct session *session, const struct event *event)
+{
+	if (event->kind == EVENT_FRAME_ALLOC || event->kind == EVENT_FRAME_FREE)
+		handles_expect(&session->handles, event->u.frame.handle);
+}
+
 static void replay_block(struct session *session, const struct event *events, int count)
 {
 	for (int i = 0; i < count && going_on(session);) {
 		int ties = session->config->seed ? ties_count(events + i, count - i) : 1;
+		if (i + LOOK_AHEAD < count)
+			expect_event(session, &events[i + LOOK_AHEAD]);
 		if (ties > 1)
 			replay_ties(session, events + i, ties);
 		else
@@ -267,8 +281,10 @@ static bool power_on(struct session *session, GError **error)
 	assign_boot_frames(session);
 	if (session->pass == PASS_PROBED)
 		probe_set_ledger(session->ledger);
-	else if (session->recorder && boot->usable_frames * FRAME_BYTES <= POPULATE_MAX_BYTES)
-		machine_populate(session->machine);
+	else if (session->rehearsed)
+		machine_populate(session->machine, session->rehearsed);
+	else if (session->recorder)
+		machine_populate(session->machine, session->machine->usable);
 	return true;
 }
 
@@ -277,7 +293,9 @@ static uint64_t kept_frames(void *context)
 	const struct session *session = context;
 	struct frame_stats stats = { 0 };
 
+	trap_kernel_begin();
 	session->frames.ops->stats(session->frames.state, &stats);
+	trap_kernel_end();
 	return stats.kept_frames;
 }
 
@@ -359,6 +377,8 @@ static bool prepare(struct session *session, GError **error)
 
 static void session_clear(struct session *session)
 {
+	if (session->rehearsed)
+		g_array_unref(session->rehearsed);
 	if (session->pass == PASS_PROBED)
 		probe_end();
 	machine_leave();
@@ -372,8 +392,11 @@ static void session_clear(struct session *session)
 	g_clear_pointer(&session->reader, trace_reader_free);
 }
 
-bool replay_pass(const struct replay_config *config, enum kernel_pass pass,
-		 struct recorder *recorder, struct replay_result *result, GError **error)
+/* A pass over a session of its own. A recorder's pass is timed: on REHEARSED frames, when they are
+ * given; TOUCHED gets those that this one touches. Either may be NULL. */
+static bool run_pass(const struct replay_config *config, enum kernel_pass pass,
+		     struct recorder *recorder, GArray *rehearsed, GArray **touched,
+		     struct replay_result *result, GError **error)
 {
 	struct session *session = g_new0(struct session, 1);
 	struct trap_report report;
@@ -385,24 +408,51 @@ bool replay_pass(const struct replay_config *config, enum kernel_pass pass,
 	session->pass = pass;
 	session->kernel = &kernels[pass];
 	session->recorder = recorder;
+	session->rehearsed = rehearsed;
 	session->result = result;
 	session->timer = timer_get();
 	session->random = random_seeded(config->seed);
 	session->untouched = g_array_new(FALSE, FALSE, sizeof(struct frame_block));
+	watchdog_start(config->limit_ms);
 	bool ok = prepare(session, error);
 	if (ok && !trap_run(run_kernel, session, &report)) {
 		result->died = true;
 		session_violation(session, report.kind, 0, report.message);
 	}
+	watchdog_stop();
 	if (session->error) {
 		g_propagate_error(error, session->error);
 		ok = false;
 	}
+	if (ok && touched)
+		*touched = ram_touched(&session->machine->ram);
 	session_clear(session);
 	g_free(session);
 	if (!ok)
 		replay_result_clear(result);
 	return ok;
+}
+
+static bool needs_rehearsal(const struct replay_config *config, enum kernel_pass pass,
+			    struct recorder *recorder)
+{
+	return pass == PASS_NATIVE && recorder && recorder_timed(recorder) &&
+	       memory_map_usable_frames(config->machine->memory_map) * FRAME_BYTES >
+		       POPULATE_MAX_BYTES;
+}
+
+bool replay_pass(const struct replay_config *config, enum kernel_pass pass,
+		 struct recorder *recorder, struct replay_result *result, GError **error)
+{
+	GArray *rehearsed = NULL;
+
+	if (needs_rehearsal(config, pass, recorder)) {
+		struct replay_result unused;
+		if (!run_pass(config, pass, NULL, NULL, &rehearsed, &unused, error))
+			return false;
+		replay_result_clear(&unused);
+	}
+	return run_pass(config, pass, recorder, rehearsed, NULL, result, error);
 }
 
 void replay_result_clear(struct replay_result *result)

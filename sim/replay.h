@@ -42,13 +42,15 @@ struct replay_config {
 				  events; 0: at the ends */
 	bool unjudged; /* benchmark of the loop alone: no ledger, no audits, allocators that are
 			  trusted */
+	unsigned limit_ms;   /* CPU time after which one operation hangs; 0: none */
 	const char *command; /* how to do this run again, for messages; --until is appended */
 };
 
 /* Something that must not be. */
 struct replay_violation {
 	uint64_t event; /* REPLAY_ALL: not during an event (boot, start state, the end) */
-	char *kind; /* ledger verdict, "check", "walk", "probe", "page-fault", "panic", "leak" */
+	char *kind; /* ledger verdict, "check", "walk", "probe", "page-fault", "crash", "hang", "panic",
+		       "leak" */
 	uint64_t frame;
 	char *message; /* "allocator error: ..." */
 	char *command; /* replays up to it */

@@ -417,6 +417,7 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 		.place_recorded = config->place_recorded,
 		.until = config->until,
 		.check_events = config->check_events,
+		.limit_ms = config->limit_ms,
 		.command = config->command,
 	};
 

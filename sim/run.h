@@ -30,6 +30,7 @@ struct run_config {
 	uint64_t check_events;
 	uint64_t host_memory_bytes; /* systems that write every free frame refuse more free RAM; 0:
 				       half of the host's */
+	unsigned limit_ms;	    /* CPU time after which one operation hangs; 0: none */
 	bool pass[PASSES];
 	uint64_t sample_events, sample_ns;
 	const char *output;  /* folder to write; NULL: none */
@@ -55,6 +56,12 @@ struct run_result {
  * message says what works). */
 bool run_cell(const struct run_config *config, struct run_result *result, GError **error);
 void run_result_clear(struct run_result *result);
+
+/* Placements are the same in both passes: the first one that ran speaks for the run. */
+static inline const struct replay_result *run_speaker(const struct run_result *result)
+{
+	return &result->pass[result->done[PASS_NATIVE] ? PASS_NATIVE : PASS_PROBED];
+}
 
 /* `replay --json` (architecture.md's contract). */
 JsonNode *run_summary(const struct run_config *config, const struct run_result *result);

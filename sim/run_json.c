@@ -41,15 +41,10 @@ static void add_digest(JsonBuilder *json, uint64_t digest)
 	add_string(json, "digest", text);
 }
 
-/* Placements are the same in both passes: the first one that ran speaks for the run. */
-static const struct replay_result *speaker(const struct run_result *result)
-{
-	return &result->pass[result->done[PASS_NATIVE] ? PASS_NATIVE : PASS_PROBED];
-}
 
 static bool has_heap(const struct run_result *result)
 {
-	return speaker(result)->heap.sites != NULL;
+	return run_speaker(result)->heap.sites != NULL;
 }
 
 static const char *const *operation_names(const struct run_result *result)
@@ -62,7 +57,7 @@ static void add_heap(JsonBuilder *json, const struct run_result *result)
 	if (!has_heap(result))
 		return;
 	json_builder_set_member_name(json, "heap");
-	json_builder_add_value(json, heap_report_json(&speaker(result)->heap));
+	json_builder_add_value(json, heap_report_json(&run_speaker(result)->heap));
 }
 
 static void add_violations(JsonBuilder *json, const struct run_result *result)
@@ -94,19 +89,9 @@ static void add_violations(JsonBuilder *json, const struct run_result *result)
 static void sum_counters(const struct replay_result *pass, struct probe_counters *sum)
 {
 	*sum = (struct probe_counters){ 0 };
-	for (unsigned operation = OPERATION_ALLOC; operation < OPERATIONS; operation++) {
-		for (unsigned order = 0; order < REPLAY_ORDERS; order++) {
-			const struct probe_counters *row = &pass->row[operation][order].counters;
-			sum->loads += row->loads;
-			sum->stores += row->stores;
-			sum->atomics += row->atomics;
-			sum->cache_lines += row->cache_lines;
-			sum->tlb_lookups += row->tlb_lookups;
-			sum->tlb_misses += row->tlb_misses;
-			sum->walk_reads += row->walk_reads;
-			sum->faults += row->faults;
-		}
-	}
+	for (unsigned operation = OPERATION_ALLOC; operation < OPERATIONS; operation++)
+		for (unsigned order = 0; order < REPLAY_ORDERS; order++)
+			probe_counters_add(sum, &pass->row[operation][order].counters);
 }
 
 static void add_counters(JsonBuilder *json, const struct probe_counters *counters)
@@ -148,7 +133,7 @@ static void add_passes(JsonBuilder *json, const struct run_result *result, bool 
 
 static void add_result(JsonBuilder *json, const struct run_result *result)
 {
-	const struct replay_result *done = speaker(result);
+	const struct replay_result *done = run_speaker(result);
 
 	add_digest(json, done->digest);
 	add_int(json, "events", done->events);
@@ -168,7 +153,7 @@ static void add_result(JsonBuilder *json, const struct run_result *result)
 static void add_metrics(JsonBuilder *json, const struct run_result *result)
 {
 	json_builder_set_member_name(json, "metrics");
-	json_builder_add_value(json, metrics_json(speaker(result)->metrics));
+	json_builder_add_value(json, metrics_json(run_speaker(result)->metrics));
 }
 
 static void add_latency(JsonBuilder *json, const struct run_result *result)
@@ -234,7 +219,7 @@ static char *cpu_model(void)
 static void add_config(JsonBuilder *json, const struct run_config *config,
 		       const struct run_result *result)
 {
-	const struct replay_result *done = speaker(result);
+	const struct replay_result *done = run_speaker(result);
 	const struct machine_config *machine = result->machine;
 	char **names = g_strsplit(config->name ? config->name : "", "/", 2);
 	char *trace = g_path_get_basename(config->trace_path);
@@ -285,7 +270,7 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 
 static void add_boot(JsonBuilder *json, const struct run_result *result)
 {
-	const struct replay_result *done = speaker(result);
+	const struct replay_result *done = run_speaker(result);
 
 	begin(json, "boot");
 	add_int(json, "state_bytes", done->state_bytes);

@@ -39,6 +39,7 @@ struct session {
 	struct handles handles;
 	struct session_heap *heap; /* NULL: none, frame events are replayed */
 	struct recorder *recorder;
+	GArray *rehearsed; /* struct frame_range: what an untimed pass touched; NULL: none was */
 	struct replay_result *result;
 	GArray *start;	   /* struct start_item */
 	GArray *untouched; /* struct frame_block: held from the start, for no handle */

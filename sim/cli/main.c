@@ -93,6 +93,7 @@ int cli_fail(GError *error)
 	static const int lab_codes[] = { [LAB_ERROR_USAGE] = CLI_USAGE,
 					 [LAB_ERROR_BOOT] = CLI_USAGE,
 					 [LAB_ERROR_INPUT] = CLI_BAD_INPUT,
+					 [LAB_ERROR_ALLOCATOR] = CLI_CHECK_FAILED,
 					 [LAB_ERROR_LAB] = CLI_INTERNAL };
 	int code = CLI_INTERNAL;
 
