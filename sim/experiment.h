@@ -24,7 +24,8 @@
  *
  * name is the folder under results/ (else the file's own). Every combination of the lists in
  * [cells] is a cell; items are separated by ";", which therefore begins no comment: that is "#", at
- * the start of a line. A trace's path is relative to the file; frames are name[:key=value,...];
+ * the start of a line. A trace's path is relative to the file, and so is a plugin's; frames are
+ * name[:key=value,...] or file.so[:key=value,...];
  * machine a preset, a file or recorded; ram a size or a multiple of the machine's own. [options]
  * are switches of `kmemlab replay`, the same for all cells.
  */
@@ -38,8 +39,9 @@
 struct experiment_cell {
 	char *run; /* folder name */
 	char *trace_path;
-	char *trace;  /* base name without .kmt */
-	char *frames; /* label: name[:key=value,...] */
+	char *trace;	   /* base name without .kmt */
+	char *frames;	   /* label: name[:key=value,...], of a plugin its file's base name */
+	char *plugin_path; /* NULL: the lab's own system */
 	char *machine;
 	char *ram; /* as in the file */
 	char *start;

@@ -40,17 +40,17 @@ struct replay_config {
 	uint64_t until;	       /* last event to replay; REPLAY_ALL */
 	uint64_t check_events; /* run check() and compare walk() with the ledger every so many
 				  events; 0: at the ends */
-	bool unjudged; /* benchmark of the loop alone: no ledger, no audits, allocators that are
-			  trusted */
-	unsigned limit_ms;   /* CPU time after which one operation hangs; 0: none */
+	bool unjudged;	   /* benchmark of the loop alone: no ledger, no audits, allocators that are
+			      trusted */
+	unsigned limit_ms; /* CPU time after which one operation hangs; 0: none */
 	const char *command; /* how to do this run again, for messages; --until is appended */
 };
 
 /* Something that must not be. */
 struct replay_violation {
 	uint64_t event; /* REPLAY_ALL: not during an event (boot, start state, the end) */
-	char *kind; /* ledger verdict, "check", "walk", "probe", "page-fault", "crash", "hang", "panic",
-		       "leak" */
+	char *kind;	/* ledger verdict, "check", "walk", "probe", "page-fault", "crash", "hang",
+			   "panic",     "leak" */
 	uint64_t frame;
 	char *message; /* "allocator error: ..." */
 	char *command; /* replays up to it */

@@ -13,16 +13,37 @@
 #include "sim/heap_report.h"
 #include "sim/lab.h"
 #include "sim/session.h"
+#include "sim/trap.h"
 
 #define HEAP_OWNER	 (LEDGER_HANDLE_BASE + 1u)
 #define HEAP_STATE_OWNER (LEDGER_HANDLE_BASE + 2u)
 
+/* Around kernel code of the heap. COUNTERS: to charge it to; NULL none. */
+static void heap_begin(struct session *session, enum probe_phase phase,
+		       struct probe_counters *counters)
+{
+	if (session->pass == PASS_PROBED) {
+		probe_phase(phase, counters);
+		probe_heap(true);
+	}
+	trap_kernel_begin();
+}
+
+static void heap_leave(struct session *session)
+{
+	trap_kernel_end();
+	if (session->pass == PASS_PROBED) {
+		probe_heap(false);
+		probe_phase(PROBE_OFF, NULL);
+	}
+}
+
 /* ---- the watched frame allocator: kernel code calls it, it is no kernel code ---- */
 
-static void leave_heap(struct session *session, bool leave)
+static void to_frames(struct session *session, bool enter)
 {
 	if (session->pass == PASS_PROBED)
-		probe_heap(!leave);
+		probe_heap(!enter);
 }
 
 /* The lab's own time is not the heap's. */
@@ -38,10 +59,11 @@ static int watched_alloc(void *state, const struct frame_request *request, struc
 	struct ledger_finding finding;
 	struct frames frames = session->frames;
 
-	leave_heap(session, true);
+	to_frames(session, true);
 	int status = session->kernel->frame_alloc(&frames, request, out);
-	leave_heap(session, false);
+	to_frames(session, false);
 	uint64_t since = session->timed ? timer_start() : 0;
+	trap_kernel_end();
 	if (status == KERR_OK) {
 		if (!session->config->unjudged &&
 		    ledger_take(session->ledger, out->first.n, out->frames, request->frames,
@@ -50,6 +72,7 @@ static int watched_alloc(void *state, const struct frame_request *request, struc
 			session_ledger_violation(session, "allocation for the heap", &finding);
 		heap_ledger_held(session->heap->ledger, out->frames);
 	}
+	trap_kernel_begin();
 	charge_lab(session, since);
 	return status;
 }
@@ -61,15 +84,17 @@ static int watched_free(void *state, const struct frame_block *block)
 	struct frames frames = session->frames;
 	uint64_t since = session->timed ? timer_start() : 0;
 
+	trap_kernel_end();
 	if (!session->config->unjudged &&
 	    ledger_release(session->ledger, block->first.n, block->frames, block->frames,
 			   HEAP_OWNER, &finding) != LEDGER_OK)
 		session_ledger_violation(session, "free by the heap", &finding);
 	heap_ledger_held(session->heap->ledger, -(int64_t)block->frames);
+	trap_kernel_begin();
 	charge_lab(session, since);
-	leave_heap(session, true);
+	to_frames(session, true);
 	int status = session->kernel->frame_free(&frames, block);
-	leave_heap(session, false);
+	to_frames(session, false);
 	return status;
 }
 
@@ -139,14 +164,10 @@ void session_heap_start(struct session *session, struct frame_ops *watched)
 	if (!heap->heap.state)
 		return;
 	config.map = map;
-	if (session->pass == PASS_PROBED) {
-		probe_heap_owners(HEAP_OWNER, HEAP_STATE_OWNER);
-		probe_phase(PROBE_RUN, NULL);
-		probe_heap(true);
-	}
+	probe_heap_owners(HEAP_OWNER, HEAP_STATE_OWNER);
+	heap_begin(session, PROBE_RUN, NULL);
 	int status = heap->heap.ops->init(heap->heap.state, &config);
-	probe_heap(false);
-	probe_phase(PROBE_OFF, NULL);
+	heap_leave(session);
 	if (status != KERR_OK)
 		g_set_error(&session->error, LAB_ERROR, LAB_ERROR_BOOT,
 			    "heap %s does not start in this RAM (error %d)", heap->heap.ops->name,
@@ -212,19 +233,14 @@ static int call_heap(struct session *session, enum call call, uint64_t bytes,
 	struct replay_row *row =
 		&session->result->row[call == CALL_FREE ? OPERATION_FREE : OPERATION_ALLOC][order];
 
-	if (session->pass == PASS_PROBED) {
+	if (session->pass == PASS_PROBED)
 		row->operations += count;
-		probe_phase(PROBE_RUN, count ? &row->counters : NULL);
-		probe_heap(true);
-	}
 	session->heap->lab_ticks = 0;
+	heap_begin(session, PROBE_RUN, count ? &row->counters : NULL);
 	uint64_t start = session->timed ? timer_start() : 0;
 	int status = enter(session, call, request, object);
 	uint64_t stop = session->timed ? timer_stop() : 0;
-	if (session->pass == PASS_PROBED) {
-		probe_heap(false);
-		probe_phase(PROBE_OFF, NULL);
-	}
+	heap_leave(session);
 	if (session->timed && count)
 		recorder_latency(session->recorder, call == CALL_FREE, order,
 				 session->machine->current_cpu, session->event,
@@ -279,8 +295,10 @@ static uint32_t cache_for(struct session *session, const struct event *event)
 	struct heap_cache_request request = { .bytes = event->u.heap.bytes,
 					      .align_bytes = event->u.heap.align_bytes };
 	struct heap bound = heap->heap;
+	heap_begin(session, PROBE_RUN, NULL);
 	if (session->kernel->heap_cache_new(&bound, &request, &number) != KERR_OK)
 		number = 0;
+	heap_leave(session);
 	g_hash_table_insert(heap->caches, name, GUINT_TO_POINTER(number));
 	return number;
 }
@@ -564,17 +582,11 @@ void session_heap_audit(struct session *session)
 
 	if (session->config->unjudged)
 		return;
-	if (session->pass == PASS_PROBED) {
-		probe_phase(PROBE_CHECK, NULL);
-		probe_heap(true);
-	}
+	heap_begin(session, PROBE_CHECK, NULL);
 	int error = heap->ops->check(heap->state, &violation);
 	if (error == 0)
 		compare(session);
-	if (session->pass == PASS_PROBED) {
-		probe_heap(false);
-		probe_phase(PROBE_OFF, NULL);
-	}
+	heap_leave(session);
 	if (error == 0)
 		return;
 	g_snprintf(message, sizeof(message), "heap %s: check(): invariant %u at %p: %s",
@@ -589,15 +601,9 @@ static void trim(struct session *session)
 
 	if (!heap->ops->trim)
 		return;
-	if (session->pass == PASS_PROBED) {
-		probe_phase(PROBE_RUN, NULL);
-		probe_heap(true);
-	}
+	heap_begin(session, PROBE_RUN, NULL);
 	heap->ops->trim(heap->state);
-	if (session->pass == PASS_PROBED) {
-		probe_heap(false);
-		probe_phase(PROBE_OFF, NULL);
-	}
+	heap_leave(session);
 }
 
 void session_heap_end(struct session *session)

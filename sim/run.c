@@ -6,6 +6,7 @@
 
 #include "sim/heap_report.h"
 #include "sim/lab.h"
+#include "sim/plugin.h"
 #include "sim/run_json.h"
 #include "sim/size.h"
 #include "workloads/memory_map.h"
@@ -177,6 +178,8 @@ bool run_find_heap(const char *name, const struct heap_ops *heap[PASSES], GError
 
 bool run_find_frames(const char *name, const struct frame_ops *frames[PASSES], GError **error)
 {
+	if (plugin_is_path(name))
+		return plugin_load(name, frames, error);
 	for (unsigned pass = 0; pass < PASSES; pass++)
 		frames[pass] = kernels[pass].frame_find(name);
 	if (!frames[PASS_NATIVE] || !frames[PASS_PROBED])
@@ -193,6 +196,38 @@ static bool find_heap(const char *name, struct replay_config *replay, GError **e
 		return false;
 	heap_config_defaults(replay->heap[PASS_NATIVE], &replay->heap_config);
 	return true;
+}
+
+char *run_label(const char *name, const char *slot, char **settings)
+{
+	GString *label = g_string_new(NULL);
+	char *base = plugin_is_path(name) ? g_path_get_basename(name) : g_strdup(name);
+	char *prefix = g_strconcat(slot, ".", NULL);
+	char mark = ':';
+
+	g_string_append(label, base);
+	g_free(base);
+	for (char **setting = settings; setting && *setting; setting++) {
+		if (!g_str_has_prefix(*setting, prefix))
+			continue;
+		g_string_append_printf(label, "%c%s", mark, *setting + strlen(prefix));
+		mark = ',';
+	}
+	g_free(prefix);
+	return g_string_free(label, FALSE);
+}
+
+/* Passes that are asked for and that the system has. */
+static bool choose_passes(const struct run_config *config, const struct replay_config *replay,
+			  bool pass[PASSES], GError **error)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < PASSES; i++) {
+		pass[i] = config->pass[i] && replay->frames[i];
+		any = any || pass[i];
+	}
+	return any || lab_usage(error, "--pass probed: %s has no probed half", config->frames);
 }
 
 static bool find_frames(const char *name, struct replay_config *replay, GError **error)
@@ -357,9 +392,13 @@ static void suggest_ram(const struct replay_config *replay, GError **error)
 static bool run_passes(const struct run_config *config, const struct replay_config *replay,
 		       struct run_result *result, GError **error)
 {
+	bool wanted[PASSES];
+
+	if (!choose_passes(config, replay, wanted, error))
+		return false;
 	for (unsigned pass = 0; pass < PASSES; pass++) {
 		struct recorder *recorder = NULL;
-		if (!config->pass[pass])
+		if (!wanted[pass])
 			continue;
 		/* The first pass samples; placements, and so samples, are the same in both. */
 		if (!result->recorder) {
@@ -426,6 +465,8 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 	    !find_heap(config->heap, &replay, error))
 		return false;
 	replay.heap_config.seed = config->seed;
+	if (plugin_is_path(config->frames))
+		result->frames_sha256 = lab_file_sha256(config->frames);
 	result->machine = make_machine(config, result, &replay, error);
 	if (!result->machine)
 		return false;
@@ -449,4 +490,5 @@ void run_result_clear(struct run_result *result)
 	g_clear_pointer(&result->files, result_abort);
 	g_clear_pointer(&result->machine, machine_config_free);
 	g_clear_pointer(&result->trace_sha256, g_free);
+	g_clear_pointer(&result->frames_sha256, g_free);
 }

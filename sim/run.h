@@ -13,7 +13,7 @@
 
 struct run_config {
 	const char *trace_path;
-	const char *frames; /* registry name */
+	const char *frames; /* registry name, or the path of a plugin */
 	const char *label;  /* what plots call it: the name, with its settings if there are any */
 	const char *heap;   /* registry name; NULL: frame events are replayed, not heap events */
 	const char *heap_label;
@@ -41,6 +41,7 @@ struct run_config {
 
 struct run_result {
 	char *trace_sha256;
+	char *frames_sha256; /* of a plugin's file; NULL for the lab's own systems */
 	struct replay_result pass[PASSES];
 	bool done[PASSES];
 	bool digests_differ;
@@ -70,7 +71,12 @@ JsonNode *run_summary(const struct run_config *config, const struct run_result *
  * shell where that is needed, without where its files go and what it prints. */
 char *run_command(char *const *words);
 
-/* The system of that name, in both builds. LAB_ERROR_USAGE for unknown ones. */
+/* What plots call it, "bitmap:policy=next-fit": the name, of a plugin its file's, with what was set
+ * on it. */
+char *run_label(const char *name, const char *slot, char **settings);
+
+/* The system of that name, in both builds; a name with a slash or ".so" at its end is a plugin's
+ * file (plugin.h), which may lack the probed half: NULL. LAB_ERROR_USAGE for unknown ones. */
 bool run_find_frames(const char *name, const struct frame_ops *frames[PASSES], GError **error);
 /* `--set frames.KEY=VALUE`. LAB_ERROR_USAGE for what OPS has no such setting or value for. */
 bool run_set_frames(const struct frame_ops *ops, struct frame_config *config, const char *setting,

@@ -41,7 +41,6 @@ static void add_digest(JsonBuilder *json, uint64_t digest)
 	add_string(json, "digest", text);
 }
 
-
 static bool has_heap(const struct run_result *result)
 {
 	return run_speaker(result)->heap.sites != NULL;
@@ -232,6 +231,8 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 	add_string(json, "trace", trace);
 	add_string(json, "trace_sha256", result->trace_sha256);
 	add_string(json, "frames", config->label);
+	if (result->frames_sha256)
+		add_string(json, "frames_sha256", result->frames_sha256);
 	if (config->heap)
 		add_string(json, "heap", config->heap_label);
 	add_string(json, "tables", config->tables);
@@ -253,8 +254,8 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 	add_string(json, "start", run_start_names[config->start]);
 	add_string(json, "place", config->place_recorded ? "recorded" : "free");
 	add_string(json, "pass",
-		   config->pass[PASS_NATIVE] && config->pass[PASS_PROBED] ? "both"
-		   : config->pass[PASS_NATIVE]				  ? "native"
+		   result->done[PASS_NATIVE] && result->done[PASS_PROBED] ? "both"
+		   : result->done[PASS_NATIVE]				  ? "native"
 									  : "probed");
 	if (config->until == REPLAY_ALL)
 		json_builder_add_null_value(json_builder_set_member_name(json, "until"));

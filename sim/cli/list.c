@@ -7,11 +7,24 @@
 #include "alloc/heap/heap.h"
 #include "sim/fragmentation.h"
 #include "sim/machine.h"
+#include "sim/run.h"
 #include "sim/size.h"
 
-/* One line of a list: what --json gives as {name, id, summary, capabilities}. */
+/* Of a page-frame allocator or a heap: what it can do, its settings, which builds of it there are.
+ */
+struct details {
+	const char *const *cap_names;
+	unsigned caps;
+	const struct frame_option *options;
+	bool pass[PASSES];
+};
+
+/* One line of a list: what --json gives as {name, id, summary, capabilities, ...}. DETAILS may be
+ * NULL. */
 typedef void (*emit_fn)(void *context, const char *name, const char *id, const char *summary,
-			char **capabilities);
+			const struct details *details);
+
+static char **plugins; /* files to list beside the lab's own systems */
 
 static char **capability_names(const char *const *all, unsigned caps)
 {
@@ -24,21 +37,35 @@ static char **capability_names(const char *const *all, unsigned caps)
 	return (char **)g_ptr_array_free(names, FALSE);
 }
 
+static void emit_frames(emit_fn emit, void *context, const char *name)
+{
+	const struct frame_ops *frames[PASSES];
+
+	/* Plugins were loaded before anything was printed. */
+	if (!run_find_frames(name, frames, NULL))
+		return;
+	const struct frame_ops *ops = frames[PASS_NATIVE];
+	struct details details = {
+		frame_cap_names, ops->caps, ops->options, { true, frames[PASS_PROBED] != NULL }
+	};
+	emit(context, name, ops->id, ops->summary, &details);
+}
+
 static void list_frames(emit_fn emit, void *context)
 {
-	for (const struct frame_ops *const *ops = frame_registry; *ops; ops++) {
-		char **caps = capability_names(frame_cap_names, (*ops)->caps);
-		emit(context, (*ops)->name, (*ops)->id, (*ops)->summary, caps);
-		g_strfreev(caps);
-	}
+	for (const struct frame_ops *const *ops = frame_registry; *ops; ops++)
+		emit_frames(emit, context, (*ops)->name);
+	for (char **plugin = plugins; plugin && *plugin; plugin++)
+		emit_frames(emit, context, *plugin);
 }
 
 static void list_heaps(emit_fn emit, void *context)
 {
 	for (const struct heap_ops *const *ops = heap_registry; *ops; ops++) {
-		char **caps = capability_names(heap_cap_names, (*ops)->caps);
-		emit(context, (*ops)->name, (*ops)->id, (*ops)->summary, caps);
-		g_strfreev(caps);
+		struct details details = {
+			heap_cap_names, (*ops)->caps, (*ops)->options, { true, true }
+		};
+		emit(context, (*ops)->name, (*ops)->id, (*ops)->summary, &details);
 	}
 }
 
@@ -83,31 +110,96 @@ static const struct {
 	{ "metrics", list_metrics },
 };
 
-static void emit_text(void *context, const char *name, const char *id, const char *summary,
-		      char **capabilities)
+static char *describe_setting(const struct frame_option *option)
 {
-	char *caps = capabilities && *capabilities ? g_strjoinv(" ", capabilities) : NULL;
+	if (!option->choices)
+		return g_strdup_printf("%s=%" G_GUINT64_FORMAT "  %s", option->key, option->value,
+				       option->help);
+	char *choices = g_strjoinv("|", (char **)(uintptr_t)option->choices);
+	char *text = g_strdup_printf("%s=%s  %s (%s)", option->key, option->choices[option->value],
+				     option->help, choices);
+	g_free(choices);
+	return text;
+}
 
+static void emit_text(void *context, const char *name, const char *id, const char *summary,
+		      const struct details *details)
+{
 	printf("  %-24s %-7s %s\n", name, id, summary);
-	if (caps)
+	if (!details)
+		return;
+	char **names = capability_names(details->cap_names, details->caps);
+	char *caps = g_strjoinv(" ", names);
+	if (*caps)
 		printf("  %-24s %-7s   can: %s\n", "", "", caps);
+	for (unsigned i = 0; details->options && details->options[i].key; i++) {
+		char *setting = describe_setting(&details->options[i]);
+		printf("  %-24s %-7s   set: %s\n", "", "", setting);
+		g_free(setting);
+	}
+	if (!details->pass[PASS_PROBED])
+		printf("  %-24s %-7s   native pass only\n", "", "");
 	g_free(caps);
+	g_strfreev(names);
+}
+
+static void add_strings(JsonBuilder *json, const char *key, const char *const *values)
+{
+	json_builder_begin_array(json_builder_set_member_name(json, key));
+	for (; values && *values; values++)
+		json_builder_add_string_value(json, *values);
+	json_builder_end_array(json);
+}
+
+static void add_setting(JsonBuilder *json, const struct frame_option *option)
+{
+	json_builder_begin_object(json);
+	json_builder_add_string_value(json_builder_set_member_name(json, "key"), option->key);
+	json_builder_add_string_value(json_builder_set_member_name(json, "help"), option->help);
+	json_builder_set_member_name(json, "default");
+	if (option->choices) {
+		json_builder_add_string_value(json, option->choices[option->value]);
+		add_strings(json, "choices", option->choices);
+	} else {
+		json_builder_add_int_value(json, (gint64)option->value);
+		json_builder_add_int_value(json_builder_set_member_name(json, "min"),
+					   (gint64)option->min);
+		/* JSON's integers end at 2^63 - 1 here. */
+		json_builder_add_int_value(json_builder_set_member_name(json, "max"),
+					   (gint64)MIN(option->max, (uint64_t)G_MAXINT64));
+	}
+	json_builder_end_object(json);
+}
+
+static void add_details(JsonBuilder *json, const struct details *details)
+{
+	json_builder_begin_array(json_builder_set_member_name(json, "settings"));
+	for (unsigned i = 0; details->options && details->options[i].key; i++)
+		add_setting(json, &details->options[i]);
+	json_builder_end_array(json);
+	json_builder_begin_array(json_builder_set_member_name(json, "passes"));
+	for (unsigned pass = 0; pass < PASSES; pass++)
+		if (details->pass[pass])
+			json_builder_add_string_value(json, kernels[pass].name);
+	json_builder_end_array(json);
 }
 
 static void emit_json(void *context, const char *name, const char *id, const char *summary,
-		      char **capabilities)
+		      const struct details *details)
 {
 	JsonBuilder *json = context;
+	char **caps = capability_names(details ? details->cap_names : frame_cap_names,
+				       details ? details->caps : 0);
 
 	json_builder_begin_object(json);
 	json_builder_add_string_value(json_builder_set_member_name(json, "name"), name);
 	json_builder_add_string_value(json_builder_set_member_name(json, "id"), id);
 	json_builder_add_string_value(json_builder_set_member_name(json, "summary"), summary);
-	json_builder_begin_array(json_builder_set_member_name(json, "capabilities"));
-	for (char **cap = capabilities; cap && *cap; cap++)
-		json_builder_add_string_value(json, *cap);
-	json_builder_end_array(json);
+	add_strings(json, "capabilities", (const char *const *)caps);
+	if (details)
+		add_details(json, details);
 	json_builder_end_object(json);
+	g_strfreev(caps);
 }
 
 static void print_kind(unsigned kind, JsonBuilder *json)
@@ -139,13 +231,24 @@ int cli_list(const struct cli_command *command, int argc, char **argv)
 {
 	gboolean as_json = FALSE;
 	const GOptionEntry entries[] = {
-		{ "json", 0, 0, G_OPTION_ARG_NONE, &as_json, "Print JSON", NULL }, { NULL }
+		{ "frames", 'f', 0, G_OPTION_ARG_FILENAME_ARRAY, &plugins,
+		  "List this plugin too; may be repeated", "PLUGIN.so" },
+		{ "json", 0, 0, G_OPTION_ARG_NONE, &as_json, "Print JSON", NULL },
+		{ NULL },
 	};
 	char **rest;
 	int code = cli_parse(command, entries, -1, argc, argv, &rest);
 
-	if (code != CLI_OK)
+	for (char **plugin = plugins; plugin && *plugin && code == CLI_OK; plugin++) {
+		const struct frame_ops *frames[PASSES];
+		GError *error = NULL;
+		if (!run_find_frames(*plugin, frames, &error))
+			code = cli_fail(error);
+	}
+	if (code != CLI_OK) {
+		g_clear_pointer(&plugins, g_strfreev);
 		return code;
+	}
 	JsonBuilder *json = as_json ? json_builder_new() : NULL;
 	unsigned kind = 0;
 	while (rest[0] && kind < G_N_ELEMENTS(kinds) && strcmp(rest[0], kinds[kind].name) != 0)
@@ -159,6 +262,7 @@ int cli_list(const struct cli_command *command, int argc, char **argv)
 	if (json && code == CLI_OK)
 		cli_print_json(json_builder_get_root(json));
 	g_clear_object(&json);
+	g_clear_pointer(&plugins, g_strfreev);
 	g_strfreev(rest);
 	return code;
 }

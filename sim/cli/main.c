@@ -11,8 +11,8 @@
 
 const struct cli_command cli_commands[] = {
 	{ "list", "[frames|heaps|tables|spaces|machines|workloads|metrics]",
-	  "what there is to choose from", "  kmemlab list frames\n  kmemlab list metrics --json",
-	  cli_list },
+	  "what there is to choose from",
+	  "  kmemlab list frames --frames ./mine.so\n  kmemlab list metrics --json", cli_list },
 	{ "import", "FILE -o TRACE.kmt", "make a .kmt trace of a recording",
 	  "The format is detected from the content. A ground-truth.tar.zst or ground-truth/ beside "
 	  "the recording is used for the\n"

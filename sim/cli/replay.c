@@ -47,23 +47,6 @@ static bool parse_place(const char *text, bool *recorded)
 	return false;
 }
 
-/* "bitmap:policy=next-fit": the name with what was set of that slot. */
-static char *make_label(const char *name, const char *slot, char **settings)
-{
-	GString *label = g_string_new(name);
-	char *prefix = g_strconcat(slot, ".", NULL);
-	char mark = ':';
-
-	for (char **setting = settings; setting && *setting; setting++) {
-		if (!g_str_has_prefix(*setting, prefix))
-			continue;
-		g_string_append_printf(label, "%c%s", mark, *setting + strlen(prefix));
-		mark = ',';
-	}
-	g_free(prefix);
-	return g_string_free(label, FALSE);
-}
-
 static int replay(const struct options *options, const char *trace, const char *command)
 {
 	struct run_config config = {
@@ -95,15 +78,17 @@ static int replay(const struct options *options, const char *trace, const char *
 		return CLI_USAGE;
 	if (!run_parse_start(options->start ? options->start : "ascending", &config.start, &error))
 		return cli_fail(error);
-	char *label = make_label(options->frames, "frames", options->settings);
-	char *heap_label =
-		make_label(options->heap ? options->heap : "", "heap", options->settings);
+	char *label = run_label(options->frames, "frames", options->settings);
+	char *heap_label = run_label(options->heap ? options->heap : "", "heap", options->settings);
 	config.label = label;
 	config.heap_label = heap_label;
 	int code = CLI_OK;
 	if (!run_cell(&config, &result, &error)) {
 		code = cli_fail(error);
 	} else {
+		if (config.pass[PASS_PROBED] && !result.done[PASS_PROBED])
+			g_printerr("kmemlab: %s has no probed half: native pass only\n",
+				   config.frames);
 		if (options->json)
 			cli_print_json(run_summary(&config, &result));
 		else if (!options->quiet) {
@@ -124,7 +109,8 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 	struct options options = { .until = -1, .seconds = WATCHDOG_DEFAULT_MS / 1000.0 };
 	const GOptionEntry entries[] = {
 		{ "frames", 'f', 0, G_OPTION_ARG_STRING, &options.frames,
-		  "Page-frame allocator (kmemlab list frames)", "NAME" },
+		  "Page-frame allocator (kmemlab list frames), or a plugin's file",
+		  "NAME|PLUGIN.so" },
 		{ "heap", 0, 0, G_OPTION_ARG_STRING, &options.heap,
 		  "Replay the trace's heap events against that heap (kmemlab list heaps)", "NAME" },
 		{ "tables", 0, 0, G_OPTION_ARG_STRING, &options.tables,
