@@ -13,8 +13,10 @@
 
 struct run_config {
 	const char *trace_path;
-	const char *frames;  /* registry name, or the path of a plugin */
-	const char *label;   /* what plots call it: the name, with its settings if there are any */
+	const char *frames; /* registry name, or the path of a plugin */
+	const char *label;  /* what plots call it: the name, with its settings if there are any */
+	const char *heap;   /* registry name; NULL: frame events are replayed, not heap events */
+	const char *heap_label;
 	const char *tables;  /* "direct", "none" */
 	char **settings;     /* "slot.key=value", NULL-terminated; may be NULL */
 	const char *machine; /* preset, file, or "recorded" */
@@ -71,7 +73,7 @@ char *run_command(char *const *words);
 
 /* What plots call it, "bitmap:policy=next-fit": the name, of a plugin its file's, with what was set
  * on it. */
-char *run_label(const char *frames, char **settings);
+char *run_label(const char *name, const char *slot, char **settings);
 
 /* The system of that name, in both builds; a name with a slash or ".so" at its end is a plugin's
  * file (plugin.h), which may lack the probed half: NULL. LAB_ERROR_USAGE for unknown ones. */
@@ -79,6 +81,11 @@ bool run_find_frames(const char *name, const struct frame_ops *frames[PASSES], G
 /* `--set frames.KEY=VALUE`. LAB_ERROR_USAGE for what OPS has no such setting or value for. */
 bool run_set_frames(const struct frame_ops *ops, struct frame_config *config, const char *setting,
 		    GError **error);
+
+/* The same for heaps, and `heap.KEY=VALUE`. */
+bool run_find_heap(const char *name, const struct heap_ops *heap[PASSES], GError **error);
+bool run_set_heap(const struct heap_ops *ops, struct heap_config *config, const char *setting,
+		  GError **error);
 
 /* LAB_ERROR_USAGE for anything but ascending, recorded, shuffled. */
 bool run_parse_start(const char *text, enum replay_start *start, GError **error);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sim/fragmentation.h"
+#include "sim/heap_report.h"
 #include "sim/timer.h"
 #include "sim/version.h"
 
@@ -38,6 +39,24 @@ static void add_digest(JsonBuilder *json, uint64_t digest)
 
 	g_snprintf(text, sizeof(text), "%016" G_GINT64_MODIFIER "x", digest);
 	add_string(json, "digest", text);
+}
+
+static bool has_heap(const struct run_result *result)
+{
+	return run_speaker(result)->heap.sites != NULL;
+}
+
+static const char *const *operation_names(const struct run_result *result)
+{
+	return has_heap(result) ? replay_heap_operation_names : replay_operation_names;
+}
+
+static void add_heap(JsonBuilder *json, const struct run_result *result)
+{
+	if (!has_heap(result))
+		return;
+	json_builder_set_member_name(json, "heap");
+	json_builder_add_value(json, heap_report_json(&run_speaker(result)->heap));
 }
 
 static void add_violations(JsonBuilder *json, const struct run_result *result)
@@ -149,7 +168,7 @@ static void add_latency(JsonBuilder *json, const struct run_result *result)
 				continue;
 			g_snprintf(
 				key, sizeof(key), "%s/%u",
-				replay_operation_names[is_free ? OPERATION_FREE : OPERATION_ALLOC],
+				operation_names(result)[is_free ? OPERATION_FREE : OPERATION_ALLOC],
 				order);
 			json_builder_add_value(json_builder_set_member_name(json, key),
 					       result_latency_json(histogram));
@@ -172,9 +191,12 @@ JsonNode *run_summary(const struct run_config *config, const struct run_result *
 
 	json_builder_begin_object(json);
 	add_string(json, "allocator", config->label);
+	if (config->heap)
+		add_string(json, "heap_name", config->heap_label);
 	add_result(json, result);
 	add_passes(json, result, true);
 	add_metrics(json, result);
+	add_heap(json, result);
 	add_latency(json, result);
 	return finish(json);
 }
@@ -211,6 +233,8 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 	add_string(json, "frames", config->label);
 	if (result->frames_sha256)
 		add_string(json, "frames_sha256", result->frames_sha256);
+	if (config->heap)
+		add_string(json, "heap", config->heap_label);
 	add_string(json, "tables", config->tables);
 	begin(json, "options");
 	for (char **setting = config->settings; setting && *setting; setting++) {
@@ -294,6 +318,7 @@ JsonNode *run_json(const struct run_config *config, const struct run_result *res
 	add_passes(json, result, false);
 	add_boot(json, result);
 	add_metrics(json, result);
+	add_heap(json, result);
 	json_builder_end_object(json);
 	add_host(json, result);
 	return finish(json);
@@ -327,7 +352,7 @@ void run_write_events(const struct run_result *result)
 			if (!row->operations)
 				continue;
 			struct result_events line = {
-				.operation = replay_operation_names[operation],
+				.operation = operation_names(result)[operation],
 				.order = operation == OPERATION_BOOT ? -1 : (int)order,
 				.operations = row->operations,
 				.loads = counters->loads,
