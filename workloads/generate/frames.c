@@ -110,24 +110,32 @@ static const struct generate_parameter churn_parameters[] = {
 	{ NULL },
 };
 
+static bool churn_more(struct generation *generation)
+{
+	return generation_more(generation) &&
+	       generation_events(generation) < generation->value[CHURN_EVENTS];
+}
+
 static void churn_run(struct generation *generation)
 {
 	const uint64_t *value = generation->value;
 	uint64_t level = percent_of_ram(generation, value[CHURN_LIVE]);
 	struct random *random = &generation->random;
 	struct frames frames;
+	unsigned order = 0;
 
 	frames_init(&frames, generation);
-	while (generation_more(generation) && generation_events(generation) < value[CHURN_EVENTS]) {
-		unsigned order = draw_order(random, value[CHURN_ORDER], value[CHURN_FALL]);
-		uint64_t wanted = UINT64_C(1) << order;
+	for (bool served = true; churn_more(generation);) {
+		if (served)
+			order = draw_order(random, value[CHURN_ORDER], value[CHURN_FALL]);
 		generation->cpu = (uint16_t)random_below(random, value[CHURN_CPUS]);
 		generation->task = 100 + generation->cpu;
-		/* A large block may have to wait until several small ones are gone. */
-		if (frames.frames + wanted > level && frames.held->len > 0)
-			give_any(&frames);
-		else
+		/* A large block waits until several small ones are gone. */
+		served = frames.frames + (UINT64_C(1) << order) <= level || frames.held->len == 0;
+		if (served)
 			take(&frames, order, value[CHURN_MOVABLE]);
+		else
+			give_any(&frames);
 	}
 	frames_fini(&frames);
 }
