@@ -27,6 +27,15 @@ enum trap_cause {
 	TRAP_UNPAGED, /* CR0.PG = 0 and no RAM there */
 	TRAP_NO_RAM,  /* the tables lead beyond RAM */
 	TRAP_REFUSED, /* the host maps no more */
+	TRAP_CRASH,   /* the host stopped it */
+	TRAP_HANG,
+};
+
+/* A signal of the host that is no fault of the simulated machine. */
+struct trap_crash {
+	int signal;
+	const void *address;		 /* NULL for what has none */
+	const void *pc, *stack, *caller; /* caller: where pc was called from, if it is no code */
 };
 
 struct trap_facts {
@@ -37,6 +46,8 @@ struct trap_facts {
 	bool write;
 	const void *pc;
 	struct mmu_walk walk;
+	struct trap_crash crash;
+	unsigned limit_ms; /* TRAP_HANG */
 };
 
 /* A fault that the kernel's handler is serving. */
@@ -51,18 +62,23 @@ struct trap_thread {
 	volatile bool armed;
 	struct trap_report report;
 	struct trap_facts facts;
+	volatile bool serving;	 /* inside the lab's windows, which hold a lock */
 	volatile unsigned depth; /* of active[]; shared by nested signals */
 	struct trap_active active[TRAP_DEPTH_MAX];
 };
 
 static _Thread_local struct trap_thread trap;
-static struct sigaction previous;
+_Thread_local struct trap_mark trap_mark;
+
+/* How the host stops a program; SIGSEGV is also the simulated machine's page fault. */
+static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+static struct sigaction previous[G_N_ELEMENTS(signals)];
 
 /* ---- Leaving ---- */
 
 static void leave(void)
 {
-	trap.armed = false;
+	trap.armed = trap.serving = trap_mark.inside = false;
 	siglongjmp(trap.jump, 1);
 }
 
@@ -142,6 +158,33 @@ static void say_walk(struct text *text, const struct mmu_walk *walk)
 	}
 }
 
+/* A frame that ran into the guard page below the stack: the fault is next to the stack pointer. */
+#define STACK_REACH (64 * 1024)
+
+static bool overflowed(const struct trap_crash *crash)
+{
+	uintptr_t address = (uintptr_t)crash->address, stack = (uintptr_t)crash->stack;
+
+	return crash->signal == SIGSEGV && address < stack + STACK_REACH &&
+	       address + STACK_REACH > stack;
+}
+
+static void say_crash(struct text *text, const struct trap_crash *crash)
+{
+	bool placed = crash->signal == SIGSEGV || crash->signal == SIGBUS;
+
+	if (overflowed(crash))
+		say(text, "stack overflow");
+	else if (crash->caller)
+		say(text, "%s: a jump to %p, where there is no code", strsignal(crash->signal),
+		    crash->pc);
+	else if (placed)
+		say(text, "%s at host address %p, outside of the machine", strsignal(crash->signal),
+		    crash->address);
+	else
+		say(text, "%s", strsignal(crash->signal));
+}
+
 static void say_cause(struct text *text, const struct trap_facts *facts)
 {
 	const char *verb = facts->write ? "write" : "read";
@@ -160,6 +203,12 @@ static void say_cause(struct text *text, const struct trap_facts *facts)
 	case TRAP_REFUSED:
 		say(text, "the host maps no window for kernel address 0x%" PRIx64,
 		    facts->fault.cr2.a);
+		return;
+	case TRAP_CRASH:
+		say_crash(text, &facts->crash);
+		return;
+	case TRAP_HANG:
+		say(text, "does not come back within %u ms of CPU time", facts->limit_ms);
 		return;
 	default:
 		say_fault(text, &facts->fault);
@@ -195,7 +244,10 @@ static void report_facts(const struct trap_facts *facts, struct trap_report *rep
 {
 	struct text text = { report->message, sizeof(report->message) };
 	bool twice = facts->cause == TRAP_SAME_AGAIN || facts->cause == TRAP_TOO_DEEP;
-	const char *kind = facts->cause == TRAP_REFUSED ? "lab" : "page-fault";
+	const char *kind = facts->cause == TRAP_REFUSED ? "lab"
+			   : facts->cause == TRAP_CRASH ? "crash"
+			   : facts->cause == TRAP_HANG	? "hang"
+							: "page-fault";
 
 	g_strlcpy(report->kind, twice ? "double-fault" : kind, sizeof(report->kind));
 	say_cause(&text, facts);
@@ -271,17 +323,76 @@ void trap_no_ram(struct machine *machine, struct vaddr va, struct paddr paddr, c
 	abort();
 }
 
+/* ---- Crashes and hangs ---- */
+
+static const void *registers_pc(const void *state)
+{
+	return (const void *)(uintptr_t)((const ucontext_t *)state)->uc_mcontext.gregs[REG_RIP];
+}
+
+static struct trap_crash crash_of(int signal, const siginfo_t *info, const void *state)
+{
+	const ucontext_t *registers = state;
+	struct trap_crash crash = { .signal = signal, .pc = registers_pc(state) };
+
+	crash.stack = (const void *)(uintptr_t)registers->uc_mcontext.gregs[REG_RSP];
+	if (signal == SIGSEGV || signal == SIGBUS)
+		crash.address = info->si_addr;
+	/* A call of what is no code has left the place behind the call on the stack. */
+	if (signal == SIGSEGV && crash.address == crash.pc)
+		memcpy(&crash.caller, crash.stack, sizeof(crash.caller));
+	return crash;
+}
+
+static const void *crash_place(const struct trap_crash *crash)
+{
+	return crash->caller ? (const char *)crash->caller - 1 : crash->pc;
+}
+
+void trap_describe_crash(int signal, const siginfo_t *info, const void *state, char *buffer,
+			 gsize bytes)
+{
+	struct trap_crash crash = crash_of(signal, info, state);
+	struct text text = { buffer, bytes };
+	char *place = source_line(crash_place(&crash));
+
+	say_crash(&text, &crash);
+	say(&text, ", at %s", place);
+	g_free(place);
+}
+
+static void die_of_crash(int signal, const siginfo_t *info, const void *state)
+{
+	struct trap_facts facts = { .cause = TRAP_CRASH, .crash = crash_of(signal, info, state) };
+
+	facts.pc = crash_place(&facts.crash);
+	trap.facts = facts;
+	leave();
+}
+
+void trap_hang(unsigned limit_ms, const void *pc)
+{
+	if (!trap.armed || trap.serving)
+		return;
+	trap.facts = (struct trap_facts){ .cause = TRAP_HANG, .limit_ms = limit_ms, .pc = pc };
+	leave();
+}
+
 /* ---- The signal ---- */
 
 static void pass_on(int signal, siginfo_t *info, void *context)
 {
-	if (previous.sa_flags & SA_SIGINFO) {
-		previous.sa_sigaction(signal, info, context);
-	} else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
-		previous.sa_handler(signal);
+	const struct sigaction *before = previous;
+
+	for (gsize i = 0; i < G_N_ELEMENTS(signals); i++)
+		if (signals[i] == signal)
+			before = &previous[i];
+	if (before->sa_flags & SA_SIGINFO) {
+		before->sa_sigaction(signal, info, context);
+	} else if (before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN) {
+		before->sa_handler(signal);
 	} else {
-		sigaction(signal, &previous,
-			  NULL); /* the access faults again and ends the program */
+		sigaction(signal, before, NULL); /* the access faults again and ends the program */
 	}
 }
 
@@ -302,8 +413,10 @@ static bool serve(struct machine *machine, struct vaddr va, bool write, const vo
 
 	for (unsigned tries = 0; tries < TRAP_TRIES_MAX; tries++) {
 		struct mmu_cpu *cpu = machine->cpu[machine->current_cpu];
+		trap.serving = true;
 		enum window_verdict verdict =
 			window_touch(machine->windows, cpu, va, write, &fault);
+		trap.serving = false;
 		if (verdict == WINDOW_READY)
 			return true;
 		if (!trap.armed)
@@ -330,13 +443,15 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 	struct machine *machine = machine_current();
 	const ucontext_t *state = context;
 
-	if (!machine || !machine_holds(machine, info->si_addr)) {
+	if (!machine || signal != SIGSEGV || !machine_holds(machine, info->si_addr)) {
+		if (trap.armed && trap_mark.inside)
+			die_of_crash(signal, info, context);
 		pass_on(signal, info, context);
 		return;
 	}
 	unblock(signal);
 	bool write = (state->uc_mcontext.gregs[REG_ERR] >> 1) & 1;
-	const void *pc = (const void *)(uintptr_t)state->uc_mcontext.gregs[REG_RIP];
+	const void *pc = registers_pc(context);
 	if (!serve(machine, machine_vaddr(machine, info->si_addr), write, pc))
 		pass_on(signal, info, context);
 	errno = saved_errno;
@@ -351,8 +466,9 @@ static void install_handler(void)
 	struct sigaction action = { .sa_sigaction = on_fault,
 				    .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK };
 	sigemptyset(&action.sa_mask);
-	if (sigaction(SIGSEGV, &action, &previous) != 0)
-		g_error("lab error: sigaction: %s", g_strerror(errno));
+	for (gsize i = 0; i < G_N_ELEMENTS(signals); i++)
+		if (sigaction(signals[i], &action, &previous[i]) != 0)
+			g_error("lab error: sigaction: %s", g_strerror(errno));
 	g_once_init_leave(&once, 1);
 }
 

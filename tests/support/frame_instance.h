@@ -46,6 +46,7 @@ void frame_instance_assert_canary(const struct frame_instance *in);
 void frame_instance_assert_sound(const struct frame_instance *in);
 
 uint64_t frame_instance_free_frames(const struct frame_instance *in);
+uint64_t frame_instance_kept_frames(const struct frame_instance *in);
 
 /* A 64-bit hash over walk(): state of every frame in address order, whatever the extents. */
 uint64_t frame_instance_digest(const struct frame_instance *in);

@@ -1,13 +1,9 @@
-#include "workloads/import/trace_dat_wire.h"
+#include "workloads/import/trace_dat.h"
 
-#include <errno.h>
 #include <glib.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <trace-cmd.h>
-#include <unistd.h>
 #include "workloads/import/gfp.h"
 #include "workloads/import/map64.h"
 #include "workloads/import/text.h"
@@ -17,7 +13,6 @@
  * freed: the process ends with the file.
  */
 
-#define OUT_MESSAGES 1024
 /* common_type has 16 bits. */
 #define EVENT_TYPES 65536
 #define NUMBERS	    8
@@ -58,96 +53,16 @@ extern unsigned long long tracecmd_get_cpu_file_size(struct tracecmd_input *hand
 	__attribute__((weak));
 
 struct child {
-	int pipe;
+	struct wire_child *wire;
 	struct tep_handle *tep;
 	struct layout *layouts[EVENT_TYPES];
 	struct stream *streams;
 	int stream_count;
-	GHashTable *strings;
 	struct map64 tasks; /* processes whose name was sent */
 	struct trace_seq text;
-	size_t used;
-	struct wire_message out[OUT_MESSAGES];
 };
 
-/* ---- sending ---- */
-
-static void flush(struct child *child)
-{
-	const char *bytes = (const char *)child->out;
-	size_t left = child->used * sizeof *child->out;
-
-	while (left > 0) {
-		ssize_t wrote = write(child->pipe, bytes, left);
-		if (wrote < 0 && errno == EINTR)
-			continue;
-		if (wrote < 0)
-			_exit(1); /* nobody listens any more */
-		bytes += wrote;
-		left -= (size_t)wrote;
-	}
-	child->used = 0;
-}
-
-static struct wire_message *message(struct child *child, enum wire_type type)
-{
-	if (child->used == OUT_MESSAGES)
-		flush(child);
-	struct wire_message *next = &child->out[child->used++];
-	next->type = (uint8_t)type;
-	next->bytes = 0;
-	next->pad = 0;
-	next->id = 0;
-	next->number = 0;
-	return next;
-}
-
-static struct wire_message *message_text(struct child *child, enum wire_type type, const char *text,
-					 size_t bytes)
-{
-	while (bytes > 0) {
-		size_t piece = MIN(bytes, WIRE_PIECE);
-		struct wire_message *part = message(child, WIRE_TEXT);
-		part->bytes = (uint8_t)piece;
-		memcpy(part->u.piece, text, piece);
-		text += piece;
-		bytes -= piece;
-	}
-	return message(child, type);
-}
-
-static _Noreturn void fail(struct child *child, const char *text)
-{
-	message_text(child, WIRE_FAILED, text, strlen(text));
-	flush(child);
-	_exit(0);
-}
-
-static void malformed(struct child *child, uint64_t offset, const char *format, ...)
-	G_GNUC_PRINTF(3, 4);
-static void malformed(struct child *child, uint64_t offset, const char *format, ...)
-{
-	char text[200];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(text, sizeof text, format, args);
-	va_end(args);
-	message_text(child, WIRE_MALFORMED, text, strlen(text))->number = offset;
-}
-
-static uint32_t send_string(struct child *child, const char *text, size_t bytes)
-{
-	g_autofree char *copy = g_strndup(text, bytes);
-	gpointer id = g_hash_table_lookup(child->strings, copy);
-
-	if (!id) {
-		id = GUINT_TO_POINTER(g_hash_table_size(child->strings) + 1);
-		message_text(child, WIRE_STRING, copy, strlen(copy))->id = GPOINTER_TO_UINT(id);
-		g_hash_table_insert(child->strings, g_steal_pointer(&copy), id);
-	}
-	return GPOINTER_TO_UINT(id);
-}
+/* ---- formats ---- */
 
 static void send_task(struct child *child, uint32_t pid)
 {
@@ -156,10 +71,8 @@ static void send_task(struct child *child, uint32_t pid)
 	map64_put(&child->tasks, pid, 1);
 	const char *name = tep_data_comm_from_pid(child->tep, (int)pid);
 	if (name && *name && strcmp(name, "<...>") != 0)
-		message_text(child, WIRE_TASK, name, strlen(name))->id = pid;
+		wire_message_text(child->wire, WIRE_TASK, name, strlen(name))->id = pid;
 }
-
-/* ---- formats ---- */
 
 /* Our field for one of the recording's; an older kernel's struct page pointers included. */
 static void learn_number(struct layout *layout, const struct tep_format_field *field)
@@ -240,7 +153,7 @@ static struct layout *learn(struct child *child, int type)
 	layout->event = event;
 	layout->kind = (uint8_t)raw_kind_find(event->name, strlen(event->name), &spelled);
 	if (spelled || layout->kind == RAW_OTHER)
-		layout->name = send_string(child, event->name, strlen(event->name));
+		layout->name = wire_string(child->wire, event->name, strlen(event->name));
 	const struct tep_format_field *pid = tep_find_common_field(event, "common_pid");
 	layout->pid_offset = pid && pid->size == 4 ? pid->offset : -1;
 	for (const struct tep_format_field *field = event->format.fields; field;
@@ -310,8 +223,8 @@ static bool read_numbers(struct child *child, const struct tep_record *record,
 	for (uint32_t i = 0; i < layout->numbers; i++) {
 		const struct number *number = &layout->number[i];
 		if (number->offset + number->size > record->size) {
-			malformed(child, record->offset, "%s of %d bytes is too short", name,
-				  record->size);
+			wire_malformed(child->wire, record->offset, "%s of %d bytes is too short",
+				       name, record->size);
 			return false;
 		}
 		fields.value[number->field] = read_number(child, record->data, number);
@@ -319,7 +232,8 @@ static bool read_numbers(struct child *child, const struct tep_record *record,
 	}
 	enum raw_field missing = raw_build(raw, &fields);
 	if (missing != RAW_FIELD_NONE) {
-		malformed(child, record->offset, "%s without %s", name, raw_field_name(missing));
+		wire_malformed(child->wire, record->offset, "%s without %s", name,
+			       raw_field_name(missing));
 		return false;
 	}
 	if (layout->gfp_renumbered)
@@ -343,15 +257,15 @@ static bool read_string(struct child *child, const struct tep_record *record,
 	uint32_t id = 0;
 
 	if (layout->text && !read_text(child, record, layout->text, &text)) {
-		malformed(child, record->offset, "%s: its %s lies outside of the record",
-			  layout->event->name, layout->text->name);
+		wire_malformed(child->wire, record->offset, "%s: its %s lies outside of the record",
+			       layout->event->name, layout->text->name);
 		return false;
 	}
 	if (raw->kind == RAW_MARKER)
 		while (text.end > text.begin && text.end[-1] == '\n')
 			text.end--;
 	if (layout->text)
-		id = send_string(child, text.begin, span_bytes(text));
+		id = wire_string(child->wire, text.begin, span_bytes(text));
 	if (raw->kind == RAW_MARKER)
 		raw->u.marker.text = id;
 	else if (raw->kind == RAW_CACHE_FREE)
@@ -372,8 +286,9 @@ static bool read_record(struct child *child, struct tep_record *record, struct r
 		layout = child->layouts[type];
 	}
 	if (!layout || layout->pid_offset < 0 || layout->pid_offset + 4 > record->size) {
-		malformed(child, record->offset, "no format for a record of type %d and %d bytes",
-			  type, record->size);
+		wire_malformed(child->wire, record->offset,
+			       "no format for a record of type %d and %d bytes", type,
+			       record->size);
 		return false;
 	}
 	memset(raw, 0, sizeof *raw);
@@ -397,7 +312,7 @@ static void send_record(struct child *child, struct tep_record *record)
 	struct raw_event raw;
 
 	if (record->missed_events != 0) {
-		struct wire_message *lost = message(child, WIRE_LOST);
+		struct wire_message *lost = wire_message(child->wire, WIRE_LOST);
 		memset(&lost->u.raw, 0, sizeof lost->u.raw);
 		lost->u.raw.time_ns = record->ts;
 		lost->u.raw.cpu = (uint16_t)MIN((unsigned)record->cpu, UINT16_MAX - 1);
@@ -405,7 +320,7 @@ static void send_record(struct child *child, struct tep_record *record)
 	}
 	if (!read_record(child, record, &raw))
 		return;
-	struct wire_message *next = message(child, WIRE_EVENT);
+	struct wire_message *next = wire_message(child->wire, WIRE_EVENT);
 	next->number = record->offset;
 	next->u.raw = raw;
 }
@@ -441,10 +356,10 @@ static void check_ends(struct child *child)
 		uint64_t bytes = tracecmd_get_cpu_file_size(stream->handle, stream->cpu);
 		uint64_t read = stream->last - stream->first / page * page;
 		if (bytes > 0 && read + page < bytes)
-			malformed(child, stream->last,
-				  "data of CPU %d damaged behind byte %" G_GUINT64_FORMAT
-				  " of %" G_GUINT64_FORMAT,
-				  stream->cpu, read, bytes);
+			wire_malformed(child->wire, stream->last,
+				       "data of CPU %d damaged behind byte %" G_GUINT64_FORMAT
+				       " of %" G_GUINT64_FORMAT,
+				       stream->cpu, read, bytes);
 	}
 }
 
@@ -465,37 +380,34 @@ static void open_streams(struct child *child, int file)
 {
 	struct tracecmd_input *handle = tracecmd_open_fd(file, TRACECMD_FL_LOAD_NO_PLUGINS);
 	if (!handle)
-		fail(child, "not a whole trace.dat");
+		wire_fail(child->wire, "not a whole trace.dat");
 	child->tep = tracecmd_get_tep(handle);
 	int cpus = child->tep ? tep_get_cpus(child->tep) : 0;
 	if (cpus <= 0 || cpus >= UINT16_MAX)
-		fail(child, "no sane number of CPUs");
+		wire_fail(child->wire, "no sane number of CPUs");
 	add_streams(child, handle, cpus);
 	for (int i = 0; i < tracecmd_buffer_instances(handle); i++) {
 		struct tracecmd_input *instance = tracecmd_buffer_instance_handle(handle, i);
 		if (!instance)
-			fail(child, "a buffer instance that cannot be read");
+			wire_fail(child->wire, "a buffer instance that cannot be read");
 		add_streams(child, instance, cpus);
 	}
 }
 
-void trace_dat_child(int file, int pipe)
+void trace_dat_child(const struct wire_input *input, struct wire_end end)
 {
 	struct child *child = g_new0(struct child, 1);
 	struct stream *stream;
 
 	tracecmd_set_loglevel(TEP_LOG_WARNING);
-	child->pipe = pipe;
-	child->strings = g_hash_table_new(g_str_hash, g_str_equal);
+	child->wire = wire_child_new(end);
 	trace_seq_init(&child->text);
-	open_streams(child, file);
+	open_streams(child, input->file);
 	while ((stream = earliest(child)) != NULL) {
 		send_record(child, stream->record);
 		tracecmd_free_record(stream->record);
 		advance(stream);
 	}
 	check_ends(child);
-	message(child, WIRE_END);
-	flush(child);
-	_exit(0);
+	wire_end(child->wire);
 }
