@@ -177,6 +177,14 @@ void port_invlpg(struct vaddr va)
 	current->invlpgs++;
 }
 
+/* Nothing is cached here. */
+void port_shootdown(unsigned cpu, struct vaddr va, uint64_t pages)
+{
+	(void)cpu;
+	(void)va;
+	(void)pages;
+}
+
 /* Nothing faults here. */
 void port_set_fault_handler(port_fault_handler handler, void *context)
 {
