@@ -122,6 +122,13 @@ static void report_frame(const void *caller, unsigned kind, unsigned bytes, uint
 
 #define STALE_KEY (1ull << 63) /* no return address has it, and no user's page */
 
+static uint32_t owner_of(struct paddr at)
+{
+	const struct ledger *ledger = watch.probe.ledger;
+
+	return ledger ? ledger_owner(ledger, at.a >> X86_PAGE_SHIFT) : LEDGER_HOLE;
+}
+
 static void on_stale(void *context, const struct mmu_stale *stale)
 {
 	uintptr_t line = watch.caller ? (uintptr_t)watch.caller : stale->va.a >> X86_PAGE_SHIFT;
@@ -129,16 +136,15 @@ static void on_stale(void *context, const struct mmu_stale *stale)
 	(void)context;
 	if (g_hash_table_contains(watch.reported, (gpointer)(line | STALE_KEY)))
 		return;
-	char *text = stale_watch_describe(watch.stale, stale);
+	char *text = stale_watch_describe(watch.stale, stale, owner_of(stale->used));
 	report_as("stale", line | STALE_KEY, watch.caller, stale->used.a >> X86_PAGE_SHIFT, text);
 	g_free(text);
 }
 
-/* The lab knows of no frame that it has been given for tables, but free ones are none. */
-static bool is_table(void *context, struct pfn frame)
+static bool is_table(void *context, const struct mmu_table_read *read)
 {
 	(void)context;
-	return !watch.probe.ledger || ledger_owner(watch.probe.ledger, frame.n) != LEDGER_FREE;
+	return !watch.probe.ledger || stale_watch_is_table(watch.stale, read, owner_of(read->at));
 }
 
 static void set_stale_check(const struct machine *machine, bool on)

@@ -15,6 +15,7 @@ const struct frame_ops *const frame_registry[] = {
 	&frame_stack,
 	&frame_stack_lazy,
 	&frame_split,
+	&frame_memblock,
 	&frame_buddy,
 	&frame_zoned_buddy,
 	&frame_llfree,

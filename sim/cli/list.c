@@ -9,14 +9,16 @@
 #include "sim/machine.h"
 #include "sim/run.h"
 #include "sim/size.h"
+#include "workloads/generate/generate.h"
 
-/* Of a page-frame allocator or a heap: what it can do, its settings, which builds of it there are.
- */
+/* Of a page-frame allocator or a heap: what it can do, its settings, which builds of it there are;
+ * of a generator its parameters. */
 struct details {
 	const char *const *cap_names;
 	unsigned caps;
 	const struct frame_option *options;
 	bool pass[PASSES];
+	const struct generate_parameter *parameters;
 };
 
 /* One line of a list: what --json gives as {name, id, summary, capabilities, ...}. DETAILS may be
@@ -30,7 +32,7 @@ static char **capability_names(const char *const *all, unsigned caps)
 {
 	GPtrArray *names = g_ptr_array_new();
 
-	for (unsigned bit = 0; all[bit]; bit++)
+	for (unsigned bit = 0; all && all[bit]; bit++)
 		if (caps & (1u << bit))
 			g_ptr_array_add(names, g_strdup(all[bit]));
 	g_ptr_array_add(names, NULL);
@@ -87,6 +89,14 @@ static void list_machines(emit_fn emit, void *context)
 		     NULL);
 }
 
+static void list_workloads(emit_fn emit, void *context)
+{
+	for (const struct generator *const *one = generators; *one; one++) {
+		struct details details = { .parameters = (*one)->parameters };
+		emit(context, (*one)->name, (*one)->family, (*one)->summary, &details);
+	}
+}
+
 static void list_metrics(emit_fn emit, void *context)
 {
 	for (unsigned i = 0; i < metrics_count(); i++) {
@@ -106,7 +116,7 @@ static const struct {
 	void (*list)(emit_fn emit, void *context);
 } kinds[] = {
 	{ "frames", list_frames },   { "heaps", list_heaps },	    { "tables", list_tables },
-	{ "spaces", list_nothing },  { "machines", list_machines }, { "workloads", list_nothing },
+	{ "spaces", list_nothing },  { "machines", list_machines }, { "workloads", list_workloads },
 	{ "metrics", list_metrics },
 };
 
@@ -137,7 +147,14 @@ static void emit_text(void *context, const char *name, const char *id, const cha
 		printf("  %-24s %-7s   set: %s\n", "", "", setting);
 		g_free(setting);
 	}
-	if (!details->pass[PASS_PROBED])
+	for (unsigned i = 0; details->parameters && details->parameters[i].key; i++) {
+		const struct generate_parameter *one = &details->parameters[i];
+		char *value = generate_value_text(one, one->preset);
+		printf("  %-24s %-7s   set: %s=%s  %s%s%s\n", "", "", one->key, value, one->meaning,
+		       *one->unit ? ", " : "", one->unit);
+		g_free(value);
+	}
+	if (details->pass[PASS_NATIVE] && !details->pass[PASS_PROBED])
 		printf("  %-24s %-7s   native pass only\n", "", "");
 	g_free(caps);
 	g_strfreev(names);
@@ -171,12 +188,37 @@ static void add_setting(JsonBuilder *json, const struct frame_option *option)
 	json_builder_end_object(json);
 }
 
+/* Values as text: with decimals or units, as the command line takes them. */
+static void add_parameter(JsonBuilder *json, const struct generate_parameter *one)
+{
+	const struct {
+		const char *key;
+		uint64_t value;
+	} values[] = { { "default", one->preset }, { "min", one->least }, { "max", one->most } };
+
+	json_builder_begin_object(json);
+	json_builder_add_string_value(json_builder_set_member_name(json, "key"), one->key);
+	json_builder_add_string_value(json_builder_set_member_name(json, "help"), one->meaning);
+	json_builder_add_string_value(json_builder_set_member_name(json, "unit"), one->unit);
+	for (unsigned i = 0; i < G_N_ELEMENTS(values); i++) {
+		char *text = generate_value_text(one, values[i].value);
+		json_builder_add_string_value(json_builder_set_member_name(json, values[i].key),
+					      text);
+		g_free(text);
+	}
+	json_builder_end_object(json);
+}
+
 static void add_details(JsonBuilder *json, const struct details *details)
 {
 	json_builder_begin_array(json_builder_set_member_name(json, "settings"));
 	for (unsigned i = 0; details->options && details->options[i].key; i++)
 		add_setting(json, &details->options[i]);
+	for (unsigned i = 0; details->parameters && details->parameters[i].key; i++)
+		add_parameter(json, &details->parameters[i]);
 	json_builder_end_array(json);
+	if (!details->pass[PASS_NATIVE])
+		return;
 	json_builder_begin_array(json_builder_set_member_name(json, "passes"));
 	for (unsigned pass = 0; pass < PASSES; pass++)
 		if (details->pass[pass])
@@ -188,8 +230,8 @@ static void emit_json(void *context, const char *name, const char *id, const cha
 		      const struct details *details)
 {
 	JsonBuilder *json = context;
-	char **caps = capability_names(details ? details->cap_names : frame_cap_names,
-				       details ? details->caps : 0);
+	char **caps =
+		capability_names(details ? details->cap_names : NULL, details ? details->caps : 0);
 
 	json_builder_begin_object(json);
 	json_builder_add_string_value(json_builder_set_member_name(json, "name"), name);

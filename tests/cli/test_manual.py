@@ -75,6 +75,10 @@ class Manual(Case):
         names = [one["name"] for one in self.json("list", "frames", "--json")]
         self.assertEqual(re.findall(r"(?m)^\.It Cm (\S+)$", self.sections["ALLOCATORS"]), names)
 
+    def test_workloads_of_registry_and_page_are_the_same(self):
+        names = [one["name"] for one in self.json("list", "workloads", "--json")]
+        self.assertEqual(re.findall(r"(?m)^\.It Cm (\S+)$", self.sections["WORKLOADS"]), names)
+
     def test_heaps_of_registry_and_page_are_the_same(self):
         listed = self.json("list", "heaps", "--json")
         settings = {one["name"]: {setting["key"] for setting in one["settings"]} for one in listed}
