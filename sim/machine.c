@@ -258,6 +258,13 @@ static void start_other_cpus(struct machine *machine)
 			g_error("lab error: CPU %u refuses the state of CPU 0", i);
 }
 
+/* What the loader read from CPUID. */
+static uint32_t cpu_lacks(const struct mmu_features *has)
+{
+	return (has->pse ? 0 : BOOT_NO_PSE) | (has->pge ? 0 : BOOT_NO_PGE) |
+	       (has->nx ? 0 : BOOT_NO_NX) | (has->page1g ? 0 : BOOT_NO_1G);
+}
+
 bool machine_boot(struct machine *machine, machine_boot_fn boot_fn, const struct frame_ops *frames,
 		  const struct frame_config *frame_config, GError **error)
 {
@@ -271,6 +278,7 @@ bool machine_boot(struct machine *machine, machine_boot_fn boot_fn, const struct
 								     : layout->boot_window };
 	params->direct_map_bytes = reachable_bytes(machine->config);
 	params->direct_leaf_bytes = machine->config->leaf_bytes;
+	params->cpu_lacks = cpu_lacks(&machine->config->mmu.features);
 	params->frames = frames;
 	params->ram_is_zero = true; /* a fresh memfd */
 	params->config = *frame_config;

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "sim/fixture.h"
+#include "sim/heap_ledger.h"
 #include "sim/kernel.h"
 #include "sim/probe.h"
 #include "sim/recorder.h"
@@ -31,6 +32,8 @@ struct replay_config {
 	const struct frame_ops *frames[PASSES]; /* the same system in both builds */
 	const struct machine_config *machine;
 	struct frame_config frame_config;
+	const struct heap_ops *heap[PASSES]; /* NULL: frame events are replayed; else heap events */
+	struct heap_config heap_config;	     /* options, CPUs and seed; the rest is the pass's */
 	uint64_t seed; /* 0: also keeps the recorded order of simultaneous events of different CPUs
 			*/
 	enum replay_start start;
@@ -59,6 +62,20 @@ struct replay_violation {
 enum replay_operation { OPERATION_BOOT = 0, OPERATION_ALLOC, OPERATION_FREE, OPERATIONS };
 extern const char *const replay_operation_names[OPERATIONS];
 
+/* Heap events are replayed: "boot", "heap_alloc" (realloc too), "heap_free", and their rows are by
+ * the smallest order with 2^order >= bytes. */
+extern const char *const replay_heap_operation_names[OPERATIONS];
+
+/* What a pass with a heap leaves (sim/heap_report.h). */
+struct replay_heap {
+	struct heap_totals totals; /* at the end of the trace */
+	struct heap_size sizes[HEAP_SIZE_ORDERS];
+	GArray *sites;	   /* struct heap_site; NULL without a heap */
+	GPtrArray *caches; /* char *: names of object caches by site, may hold NULL */
+	uint64_t state_bytes, kept_bytes;
+	uint64_t held_after_all; /* frames, when everything was freed */
+};
+
 struct replay_row {
 	uint64_t operations;
 	struct probe_counters counters;
@@ -81,6 +98,7 @@ struct replay_result {
 	uint64_t state_bytes, table_frames, managed_frames, usable_frames;
 	double *metrics; /* at the end of the trace, in the order of the metrics table */
 	struct replay_row row[OPERATIONS][REPLAY_ORDERS]; /* probed pass: machine events */
+	struct replay_heap heap;
 	double seconds;		    /* host time of the event loop, wall clock */
 	uint64_t cpu_ns;	    /* and CPU time of this thread */
 	uint64_t host_minor_faults; /* during the loop, decoding and recording aside */

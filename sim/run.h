@@ -19,8 +19,10 @@ struct run_start {
 
 struct run_config {
 	const char *trace_path;
-	const char *frames;  /* registry name, or the path of a plugin */
-	const char *label;   /* what plots call it: the name, with its settings if there are any */
+	const char *frames; /* registry name, or the path of a plugin */
+	const char *label;  /* what plots call it: the name, with its settings if there are any */
+	const char *heap;   /* registry name; NULL: frame events are replayed, not heap events */
+	const char *heap_label;
 	const char *tables;  /* "direct", "none" */
 	char **settings;     /* "slot.key=value", NULL-terminated; may be NULL */
 	const char *machine; /* preset, file, or "recorded" */
@@ -62,6 +64,12 @@ struct run_result {
 bool run_cell(const struct run_config *config, struct run_result *result, GError **error);
 void run_result_clear(struct run_result *result);
 
+/* Placements are the same in both passes: the first one that ran speaks for the run. */
+static inline const struct replay_result *run_speaker(const struct run_result *result)
+{
+	return &result->pass[result->done[PASS_NATIVE] ? PASS_NATIVE : PASS_PROBED];
+}
+
 /* `replay --json` (architecture.md's contract). */
 JsonNode *run_summary(const struct run_config *config, const struct run_result *result);
 
@@ -71,7 +79,7 @@ char *run_command(char *const *words);
 
 /* What plots call it, "bitmap:policy=next-fit": the name, of a plugin its file's, with what was set
  * on it. */
-char *run_label(const char *frames, char **settings);
+char *run_label(const char *name, const char *slot, char **settings);
 
 /* The system of that name, in both builds; a name with a slash or ".so" at its end is a plugin's
  * file (plugin.h), which may lack the probed half: NULL. LAB_ERROR_USAGE for unknown ones. */
@@ -83,5 +91,10 @@ bool run_set_frames(const struct frame_ops *ops, struct frame_config *config, co
 /* LAB_ERROR_USAGE for anything but ascending, recorded, shuffled and the fixtures' names. */
 bool run_parse_start(const char *text, struct run_start *start, GError **error);
 const char *run_start_name(const struct run_start *start);
+
+/* The same for heaps, and `heap.KEY=VALUE`. */
+bool run_find_heap(const char *name, const struct heap_ops *heap[PASSES], GError **error);
+bool run_set_heap(const struct heap_ops *ops, struct heap_config *config, const char *setting,
+		  GError **error);
 
 #endif

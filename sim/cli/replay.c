@@ -4,12 +4,13 @@
 #include <string.h>
 
 #include "sim/lab.h"
-#include "sim/run.h"
+#include "sim/run_text.h"
 #include "sim/size.h"
 #include "sim/watchdog.h"
 
 struct options {
-	char *frames, *tables, *machine, *ram, *start, *place, *pass, *output, *name, *host_memory;
+	char *frames, *heap, *tables, *machine, *ram, *start, *place, *pass, *output, *name,
+		*host_memory;
 	char **settings;
 	gint cpus;
 	gint64 seed, until, check_events, sample_events, sample_ns;
@@ -46,48 +47,12 @@ static bool parse_place(const char *text, bool *recorded)
 	return false;
 }
 
-static void print_fixture(const struct fixture *fixture, const struct fixture_reached *reached)
-{
-	printf("start   %s %016" G_GINT64_MODIFIER "x  %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
-	       " frames free (%" G_GUINT64_FORMAT " missing, %" G_GUINT64_FORMAT
-	       " more held), distance %.4f\n",
-	       fixture->name, reached->target_hash, reached->reached_free_frames,
-	       reached->target_free_frames, reached->missing_frames, reached->extra_frames,
-	       reached->distance);
-}
-
-static void print_text(const struct run_config *config, const struct run_result *result)
-{
-	bool told = false;
-
-	for (unsigned pass = 0; pass < PASSES; pass++) {
-		const struct replay_result *done = &result->pass[pass];
-		if (!result->done[pass])
-			continue;
-		if (config->start.fixture && !told)
-			print_fixture(config->start.fixture, &done->fixture);
-		told = true;
-		printf("%-7s digest %016" G_GINT64_MODIFIER "x  %" G_GUINT64_FORMAT
-		       " events, %" G_GUINT64_FORMAT " failures, %" G_GUINT64_FORMAT
-		       " skipped, %" G_GUINT64_FORMAT " violations, %.2f s\n",
-		       kernels[pass].name, done->digest, done->events, done->failures,
-		       done->skipped, done->violations, done->seconds);
-		for (guint i = 0; i < done->violation_list->len; i++) {
-			const struct replay_violation *violation =
-				g_ptr_array_index(done->violation_list, i);
-			printf("  %s\n    again: %s\n", violation->message, violation->command);
-		}
-	}
-	if (result->digests_differ)
-		printf("allocator error: %s: the native and the probed pass placed differently\n",
-		       config->label);
-}
-
 static int replay(const struct options *options, const char *trace, const char *command)
 {
 	struct run_config config = {
 		.trace_path = trace,
 		.frames = options->frames,
+		.heap = options->heap,
 		.tables = options->tables ? options->tables : "direct",
 		.settings = options->settings,
 		.machine = options->machine ? options->machine : "recorded",
@@ -113,8 +78,10 @@ static int replay(const struct options *options, const char *trace, const char *
 		return CLI_USAGE;
 	if (!run_parse_start(options->start ? options->start : "ascending", &config.start, &error))
 		return cli_fail(error);
-	char *label = run_label(options->frames, options->settings);
+	char *label = run_label(options->frames, "frames", options->settings);
+	char *heap_label = run_label(options->heap ? options->heap : "", "heap", options->settings);
 	config.label = label;
+	config.heap_label = heap_label;
 	int code = CLI_OK;
 	if (!run_cell(&config, &result, &error)) {
 		code = cli_fail(error);
@@ -124,12 +91,16 @@ static int replay(const struct options *options, const char *trace, const char *
 				   config.frames);
 		if (options->json)
 			cli_print_json(run_summary(&config, &result));
-		else if (!options->quiet)
-			print_text(&config, &result);
+		else if (!options->quiet) {
+			char *text = run_text(&config, &result);
+			fputs(text, stdout);
+			g_free(text);
+		}
 		code = result.violations || result.digests_differ ? CLI_CHECK_FAILED : CLI_OK;
 	}
 	run_result_clear(&result);
 	g_free(label);
+	g_free(heap_label);
 	return code;
 }
 
@@ -140,10 +111,13 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		{ "frames", 'f', 0, G_OPTION_ARG_STRING, &options.frames,
 		  "Page-frame allocator (kmemlab list frames), or a plugin's file",
 		  "NAME|PLUGIN.so" },
+		{ "heap", 0, 0, G_OPTION_ARG_STRING, &options.heap,
+		  "Replay the trace's heap events against that heap (kmemlab list heaps)", "NAME" },
 		{ "tables", 0, 0, G_OPTION_ARG_STRING, &options.tables,
 		  "How the kernel reaches page tables: direct (default), none", "NAME" },
 		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &options.settings,
-		  "A setting: frames.KEY, machine.KEY; may be repeated", "SLOT.KEY=VALUE" },
+		  "A setting: frames.KEY, heap.KEY, machine.KEY; may be repeated",
+		  "SLOT.KEY=VALUE" },
 		{ "machine", 'm', 0, G_OPTION_ARG_STRING, &options.machine,
 		  "recorded (default), a preset, or a file of E820 lines", "NAME|FILE" },
 		{ "ram", 0, 0, G_OPTION_ARG_STRING, &options.ram,
@@ -206,6 +180,7 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 	g_strfreev(rest);
 	g_free(typed);
 	g_free(options.frames);
+	g_free(options.heap);
 	g_free(options.tables);
 	g_free(options.machine);
 	g_free(options.ram);
