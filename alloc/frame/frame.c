@@ -16,6 +16,7 @@ const struct frame_ops *const frame_registry[] = {
 	&frame_stack_lazy,
 	&frame_split,
 	&frame_memblock,
+	&frame_two_ended,
 	&frame_buddy,
 	&frame_zoned_buddy,
 	&frame_llfree,

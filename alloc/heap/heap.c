@@ -9,9 +9,12 @@
 const struct heap_ops *const heap_registry[] = {
 	&heap_null,
 	&heap_size_classes,
+	&heap_sole,
 	&heap_boundary_tags,
 	&heap_page_only,
 	&heap_slab,
+	&heap_pools,
+	&heap_collector,
 	&heap_tlsf,
 	NULL,
 };

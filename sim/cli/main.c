@@ -30,6 +30,17 @@ const struct cli_command cli_commands[] = {
 	  "  kmemlab generate frame-churn live=80 ram=128M -o churn.kmt\n"
 	  "  kmemlab generate robson --parameters",
 	  cli_generate },
+	{ "record", "-o TRACE.kmt [--seconds N] [-- COMMAND ...]",
+	  "record this machine's kernel (as root) into a trace",
+	  "Records the page events of the whole machine through tracefs while a command runs, or "
+	  "for "
+	  "some seconds, with\n"
+	  "snapshots of /proc at both ends. scripts/record-guest.sh does the same in QEMU, without "
+	  "root. Exit 2 without\n"
+	  "permission, 3 where there is no tracefs.\n\n"
+	  "  sudo kmemlab record -o make.kmt -- make -j4\n"
+	  "  sudo kmemlab record -o minute.kmt --seconds 60 --snapshots 5 --faults",
+	  cli_record },
 	{ "info", "TRACE.kmt", "what a trace holds",
 	  "  kmemlab info redis.kmt\n  kmemlab info redis.kmt --dump | less\n"
 	  "  kmemlab info redis.kmt --distributions --plot redis.svg",
