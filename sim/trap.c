@@ -34,7 +34,7 @@ enum trap_cause {
 /* A signal of the host that is no fault of the simulated machine. */
 struct trap_crash {
 	int signal;
-	const void *address; /* NULL for what has none */
+	const void *address;		 /* NULL for what has none */
 	const void *pc, *stack, *caller; /* caller: where pc was called from, if it is no code */
 };
 
@@ -179,8 +179,8 @@ static void say_crash(struct text *text, const struct trap_crash *crash)
 		say(text, "%s: a jump to %p, where there is no code", strsignal(crash->signal),
 		    crash->pc);
 	else if (placed)
-		say(text, "%s at host address %p, outside of the machine",
-		    strsignal(crash->signal), crash->address);
+		say(text, "%s at host address %p, outside of the machine", strsignal(crash->signal),
+		    crash->address);
 	else
 		say(text, "%s", strsignal(crash->signal));
 }
@@ -363,8 +363,7 @@ void trap_describe_crash(int signal, const siginfo_t *info, const void *state, c
 
 static void die_of_crash(int signal, const siginfo_t *info, const void *state)
 {
-	struct trap_facts facts = { .cause = TRAP_CRASH,
-				    .crash = crash_of(signal, info, state) };
+	struct trap_facts facts = { .cause = TRAP_CRASH, .crash = crash_of(signal, info, state) };
 
 	facts.pc = crash_place(&facts.crash);
 	trap.facts = facts;
@@ -393,8 +392,7 @@ static void pass_on(int signal, siginfo_t *info, void *context)
 	} else if (before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN) {
 		before->sa_handler(signal);
 	} else {
-		sigaction(signal, before,
-			  NULL); /* the access faults again and ends the program */
+		sigaction(signal, before, NULL); /* the access faults again and ends the program */
 	}
 }
 

@@ -24,8 +24,8 @@
 
 struct machine;
 
-/* This thread and the kernel: whether an operation of it is under way, and how many have begun. What
- * goes wrong inside of one is the kernel's doing, whatever the host calls it. */
+/* This thread and the kernel: whether an operation of it is under way, and how many have begun.
+ * What goes wrong inside of one is the kernel's doing, whatever the host calls it. */
 struct trap_mark {
 	volatile bool inside;
 	volatile uint64_t operations;

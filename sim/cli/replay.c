@@ -4,12 +4,13 @@
 #include <string.h>
 
 #include "sim/lab.h"
-#include "sim/run.h"
+#include "sim/run_text.h"
 #include "sim/size.h"
 #include "sim/watchdog.h"
 
 struct options {
-	char *frames, *tables, *machine, *ram, *start, *place, *pass, *output, *name, *host_memory;
+	char *frames, *heap, *tables, *machine, *ram, *start, *place, *pass, *output, *name,
+		*host_memory;
 	char **settings;
 	gint cpus;
 	gint64 seed, until, check_events, sample_events, sample_ns;
@@ -46,48 +47,12 @@ static bool parse_place(const char *text, bool *recorded)
 	return false;
 }
 
-/* "bitmap:policy=next-fit": the name with what was set on it. */
-static char *make_label(const char *frames, char **settings)
-{
-	GString *label = g_string_new(frames);
-	char mark = ':';
-
-	for (char **setting = settings; setting && *setting; setting++) {
-		if (!g_str_has_prefix(*setting, "frames."))
-			continue;
-		g_string_append_printf(label, "%c%s", mark, *setting + strlen("frames."));
-		mark = ',';
-	}
-	return g_string_free(label, FALSE);
-}
-
-static void print_text(const struct run_config *config, const struct run_result *result)
-{
-	for (unsigned pass = 0; pass < PASSES; pass++) {
-		const struct replay_result *done = &result->pass[pass];
-		if (!result->done[pass])
-			continue;
-		printf("%-7s digest %016" G_GINT64_MODIFIER "x  %" G_GUINT64_FORMAT
-		       " events, %" G_GUINT64_FORMAT " failures, %" G_GUINT64_FORMAT
-		       " skipped, %" G_GUINT64_FORMAT " violations, %.2f s\n",
-		       kernels[pass].name, done->digest, done->events, done->failures,
-		       done->skipped, done->violations, done->seconds);
-		for (guint i = 0; i < done->violation_list->len; i++) {
-			const struct replay_violation *violation =
-				g_ptr_array_index(done->violation_list, i);
-			printf("  %s\n    again: %s\n", violation->message, violation->command);
-		}
-	}
-	if (result->digests_differ)
-		printf("allocator error: %s: the native and the probed pass placed differently\n",
-		       config->label);
-}
-
 static int replay(const struct options *options, const char *trace, const char *command)
 {
 	struct run_config config = {
 		.trace_path = trace,
 		.frames = options->frames,
+		.heap = options->heap,
 		.tables = options->tables ? options->tables : "direct",
 		.settings = options->settings,
 		.machine = options->machine ? options->machine : "recorded",
@@ -113,20 +78,29 @@ static int replay(const struct options *options, const char *trace, const char *
 		return CLI_USAGE;
 	if (!run_parse_start(options->start ? options->start : "ascending", &config.start, &error))
 		return cli_fail(error);
-	char *label = make_label(options->frames, options->settings);
+	char *label = run_label(options->frames, "frames", options->settings);
+	char *heap_label = run_label(options->heap ? options->heap : "", "heap", options->settings);
 	config.label = label;
+	config.heap_label = heap_label;
 	int code = CLI_OK;
 	if (!run_cell(&config, &result, &error)) {
 		code = cli_fail(error);
 	} else {
+		if (config.pass[PASS_PROBED] && !result.done[PASS_PROBED])
+			g_printerr("kmemlab: %s has no probed half: native pass only\n",
+				   config.frames);
 		if (options->json)
 			cli_print_json(run_summary(&config, &result));
-		else if (!options->quiet)
-			print_text(&config, &result);
+		else if (!options->quiet) {
+			char *text = run_text(&config, &result);
+			fputs(text, stdout);
+			g_free(text);
+		}
 		code = result.violations || result.digests_differ ? CLI_CHECK_FAILED : CLI_OK;
 	}
 	run_result_clear(&result);
 	g_free(label);
+	g_free(heap_label);
 	return code;
 }
 
@@ -135,11 +109,15 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 	struct options options = { .until = -1, .seconds = WATCHDOG_DEFAULT_MS / 1000.0 };
 	const GOptionEntry entries[] = {
 		{ "frames", 'f', 0, G_OPTION_ARG_STRING, &options.frames,
-		  "Page-frame allocator (kmemlab list frames)", "NAME" },
+		  "Page-frame allocator (kmemlab list frames), or a plugin's file",
+		  "NAME|PLUGIN.so" },
+		{ "heap", 0, 0, G_OPTION_ARG_STRING, &options.heap,
+		  "Replay the trace's heap events against that heap (kmemlab list heaps)", "NAME" },
 		{ "tables", 0, 0, G_OPTION_ARG_STRING, &options.tables,
 		  "How the kernel reaches page tables: direct (default), none", "NAME" },
 		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &options.settings,
-		  "A setting: frames.KEY, machine.KEY; may be repeated", "SLOT.KEY=VALUE" },
+		  "A setting: frames.KEY, heap.KEY, machine.KEY; may be repeated",
+		  "SLOT.KEY=VALUE" },
 		{ "machine", 'm', 0, G_OPTION_ARG_STRING, &options.machine,
 		  "recorded (default), a preset, or a file of E820 lines", "NAME|FILE" },
 		{ "ram", 0, 0, G_OPTION_ARG_STRING, &options.ram,
@@ -152,7 +130,10 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		  "events",
 		  "N" },
 		{ "start", 0, 0, G_OPTION_ARG_STRING, &options.start,
-		  "Start state: ascending (default), recorded, shuffled", "MODE" },
+		  "Start state: ascending (default), recorded, shuffled, or a fixture (kmemlab "
+		  "list "
+		  "starts)",
+		  "MODE|FIXTURE" },
 		{ "place", 0, 0, G_OPTION_ARG_STRING, &options.place,
 		  "free (default), or recorded: ask for the recorded frames, where the allocator "
 		  "can",
@@ -199,6 +180,7 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 	g_strfreev(rest);
 	g_free(typed);
 	g_free(options.frames);
+	g_free(options.heap);
 	g_free(options.tables);
 	g_free(options.machine);
 	g_free(options.ram);

@@ -197,8 +197,8 @@ static const struct {
 	bool during_event;
 	const char *line;
 } ends[] = {
-	{ "strays", "crash", "Segmentation fault at host address 0xf0, outside of the machine", true,
-	  "*(volatile uint64_t *)low = 1" },
+	{ "strays", "crash", "Segmentation fault at host address 0xf0, outside of the machine",
+	  true, "*(volatile uint64_t *)low = 1" },
 	{ "jumps", "crash", "a jump to (nil), where there is no code", true, "zero)();" },
 	{ "divides", "crash", "Floating point exception", true, "/= zero" },
 	{ "overflows", "crash", "stack overflow", true, NULL },
