@@ -192,6 +192,7 @@ static void run_kernel(void *argument)
 	result->seconds = (double)(g_get_monotonic_time() - begin) / 1e6;
 	result->host_minor_faults = timer_minor_faults() - recorder_lab_faults(session->recorder) -
 				    session->lab_faults - faults;
+	result->lab_ns = session->meter.lab_ns;
 	session->timed = false;
 	session->event = REPLAY_ALL;
 	if (!session->corrupt)
@@ -361,6 +362,10 @@ static bool prepare(struct session *session, GError **error)
 		return false;
 	if (!session->recorder)
 		return true;
+	session->meter.windows = session->machine->windows;
+	/* Frame allocators keep to the direct map; calibrating takes a tenth of a second. */
+	if (session->heap && session->pass == PASS_NATIVE && recorder_timed(session->recorder))
+		session->meter.cost = window_cost_get();
 	struct recorder_view view = {
 		.ledger = session->ledger,
 		.machine = session->machine,
