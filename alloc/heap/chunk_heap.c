@@ -130,23 +130,30 @@ static void segment_emptied(struct chunk_heap *heap, struct chunk_segment *s)
 		heap->spare = s;
 }
 
-static struct chunk *grow(struct chunk_heap *heap, uint64_t bytes, uint8_t zone)
+void chunk_heap_adopt(struct chunk_heap *heap, struct heap_run run)
 {
-	uint64_t need = frames_for_bytes(bytes + SEGMENT_HEAD + CHUNK_HEADER);
-	uint64_t frames = need > heap->grow_frames ? need : heap->grow_frames;
-	struct heap_run run = heap_pages_get(&heap->pages, frames, 1, zone);
-
-	if (!run.at && frames > need)
-		run = heap_pages_get(&heap->pages, need, 1, zone);
-	if (!run.at)
-		return NULL;
 	link_segment(heap, run);
 	struct chunk *c = first_chunk(heap->segments);
 	struct chunk *end = (struct chunk *)((uintptr_t)c + segment_room(run.frames));
 	set(heap, end, CHUNK_HEADER | CHUNK_USED);
 	end->tag = 0;
 	make_free(heap, c, segment_room(run.frames));
-	return c;
+}
+
+static struct chunk *grow(struct chunk_heap *heap, uint64_t bytes, uint8_t zone)
+{
+	uint64_t need = frames_for_bytes(bytes + SEGMENT_HEAD + CHUNK_HEADER);
+	uint64_t frames = need > heap->grow_frames ? need : heap->grow_frames;
+	struct heap_run run = heap_pages_get(&heap->pages, frames, 1, zone);
+
+	while (!run.at && frames > need) {
+		frames = frames / 2 > need ? frames / 2 : need;
+		run = heap_pages_get(&heap->pages, frames, 1, zone);
+	}
+	if (!run.at)
+		return NULL;
+	chunk_heap_adopt(heap, run);
+	return first_chunk(heap->segments);
 }
 
 /* ---- allocation ---- */
@@ -194,7 +201,7 @@ int chunk_heap_alloc(void *state, const struct heap_request *request, void **out
 	uint64_t ask = align > CHUNK_UNIT ? need + align + CHUNK_MIN - CHUNK_UNIT : need;
 	struct chunk *c = heap->index->find(heap, ask);
 
-	if (!c)
+	if (!c && !heap->fixed)
 		c = grow(heap, heap->index->sure(ask), request->zone);
 	if (!c)
 		return KERR_NO_MEMORY;
@@ -273,7 +280,7 @@ int chunk_heap_free(void *state, void *object)
 	heap->used_objects--;
 	heap->used_bytes -= chunk_bytes(c);
 	c = release(heap, c);
-	struct chunk_segment *s = empty_segment(heap, c);
+	struct chunk_segment *s = heap->fixed ? NULL : empty_segment(heap, c);
 	if (s)
 		segment_emptied(heap, s);
 	return 0;
@@ -440,7 +447,7 @@ int chunk_heap_check(const void *state, struct heap_violation *v)
 	if (tally.used_objects != heap->used_objects || tally.used_bytes != heap->used_bytes ||
 	    tally.free_chunks != heap->free_chunks || tally.free_bytes != heap->free_bytes)
 		return heap_found(v, 5, heap, "totals are what the segments hold");
-	if (heap->spare && (!heap_pages_possible(&heap->pages, heap->spare) ||
+	if (heap->spare && (heap->fixed || !heap_pages_possible(&heap->pages, heap->spare) ||
 			    ((uintptr_t)heap->spare & (FRAME_BYTES - 1)) ||
 			    !empty_segment(heap, first_chunk(heap->spare))))
 		return heap_found(v, 1, &heap->spare, "the spare segment is empty");

@@ -75,6 +75,7 @@ struct chunk_heap {
 	struct chunk_segment *spare; /* an empty one, kept; in the list too */
 	uint64_t cookie;
 	uint64_t grow_frames; /* of a new segment, at least */
+	bool fixed;	      /* gets no segments but by chunk_heap_adopt(), gives none back */
 	const char *low, *high;
 	uint64_t segment_frames;
 	uint64_t used_objects, used_bytes, free_chunks, free_bytes; /* bytes: whole chunks */
@@ -98,6 +99,9 @@ static inline struct chunk *chunk_after(const struct chunk *c)
 /* INDEX is a constant; its own records are the caller's to set up. */
 void chunk_heap_init(struct chunk_heap *heap, const struct heap_config *config,
 		     const struct chunk_index *index, uint64_t grow_frames);
+
+/* The run is a segment from now on. At least two frames, or one. */
+void chunk_heap_adopt(struct chunk_heap *heap, struct heap_run run);
 
 /* Members of struct heap_ops for a state that begins with a struct chunk_heap. */
 int chunk_heap_alloc(void *state, const struct heap_request *request, void **out);

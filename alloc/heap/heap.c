@@ -9,9 +9,12 @@
 const struct heap_ops *const heap_registry[] = {
 	&heap_null,
 	&heap_size_classes,
+	&heap_sole,
 	&heap_boundary_tags,
 	&heap_page_only,
 	&heap_slab,
+	&heap_pools,
+	&heap_collector,
 	&heap_tlsf,
 	NULL,
 };
@@ -68,6 +71,10 @@ static int alloc_valid(const struct heap *heap, const struct heap_request *reque
 
 int heap_alloc(const struct heap *heap, const struct heap_request *request, void **out)
 {
+	/* Most requests are complete and need no copy. */
+	if (request->bytes - 1 < HEAP_BYTES_MAX && request->align_bytes == HEAP_ALIGN_DEFAULT &&
+	    !(request->flags & HEAP_ZERO))
+		return heap->ops->alloc(heap->state, request, out);
 	struct heap_request valid = *request;
 	int error = validate(&valid.bytes, &valid.align_bytes);
 

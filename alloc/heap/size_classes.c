@@ -22,21 +22,18 @@
  * Source: Weinstock and Wulf's quick fit; size steps as in Evans, A scalable concurrent malloc(3)
  * implementation, 2006.
  */
-#include "alloc/heap/span.h"
+#include "alloc/heap/size_classes.h"
 #include "alloc/heap/systems.h"
 
-#define CLASSES	  36u
+#define CLASSES	  SIZE_CLASSES
 #define CLASS_MAX 8192u
 #define RUN	  CLASSES /* kind of a span that is one object */
-#define ZONES	  (FRAME_ZONE_MOVABLE + 1u)
+#define ZONES	  SIZE_CLASS_ZONES
 
 #define SLOTS_WANTED 8u
 
-struct size_classes {
-	struct span_pool pool;
-	struct span *partial[ZONES][CLASSES];
-	uint8_t frames[CLASSES];       /* of a span */
-	uint8_t empty[ZONES][CLASSES]; /* empty spans among the partial ones: 0 or 1 */
+struct size_classes_state {
+	struct size_classes body;
 	uint64_t root[];
 };
 
@@ -71,16 +68,22 @@ static uint8_t frames_for(uint64_t bytes)
 static uint64_t size_classes_state_bytes(const struct heap_config *config, const char **why)
 {
 	(void)why;
-	return sizeof(struct size_classes) + page_map_root_bytes(config->map);
+	return sizeof(struct size_classes_state) + page_map_root_bytes(config->map);
+}
+
+void size_classes_setup(struct size_classes *h, const struct heap_config *config, uint64_t *root,
+			bool extra)
+{
+	span_pool_init(&h->pool, config, root, extra);
+	for (unsigned size_class = 0; size_class < CLASSES; size_class++)
+		h->frames[size_class] = frames_for(class_bytes(size_class));
 }
 
 static int size_classes_init(void *state, const struct heap_config *config)
 {
-	struct size_classes *h = state;
+	struct size_classes_state *h = state;
 
-	span_pool_init(&h->pool, config, h->root);
-	for (unsigned size_class = 0; size_class < CLASSES; size_class++)
-		h->frames[size_class] = frames_for(class_bytes(size_class));
+	size_classes_setup(&h->body, config, h->root, false);
 	return 0;
 }
 
@@ -117,9 +120,8 @@ static int alloc_run(struct size_classes *h, const struct heap_request *r, void 
 	return 0;
 }
 
-static int size_classes_alloc(void *state, const struct heap_request *request, void **out)
+static int alloc_now(struct size_classes *h, const struct heap_request *request, void **out)
 {
-	struct size_classes *h = state;
 	uint64_t align = request->align_bytes;
 
 	if (request->bytes > CLASS_MAX || align > FRAME_BYTES)
@@ -145,7 +147,7 @@ static void drop(struct size_classes *h, struct span *s, unsigned size_class, un
 	span_free(&h->pool, s);
 }
 
-static int size_classes_free(void *state, void *object)
+int size_classes_free(void *state, void *object)
 {
 	struct size_classes *h = state;
 	struct span *s = span_of(&h->pool, object);
@@ -170,14 +172,14 @@ static int size_classes_free(void *state, void *object)
 	return 0;
 }
 
-static uint64_t size_classes_usable(const void *state, const void *object)
+uint64_t size_classes_usable(const void *state, const void *object)
 {
 	const struct size_classes *h = state;
 
 	return span_usable(&h->pool, object);
 }
 
-static void size_classes_trim(void *state)
+void size_classes_trim(void *state)
 {
 	struct size_classes *h = state;
 
@@ -194,14 +196,25 @@ static void size_classes_trim(void *state)
 		}
 }
 
-static void size_classes_stats(const void *state, struct heap_stats *out)
+int size_classes_alloc(void *state, const struct heap_request *request, void **out)
+{
+	int error = alloc_now(state, request, out);
+
+	if (error != KERR_NO_MEMORY)
+		return error;
+	/* Another class may have an empty span. */
+	size_classes_trim(state);
+	return alloc_now(state, request, out);
+}
+
+void size_classes_stats(const void *state, struct heap_stats *out)
 {
 	const struct size_classes *h = state;
 
 	span_stats(&h->pool, out);
 }
 
-static int size_classes_walk(const void *state, heap_visit_fn visit, void *ctx)
+int size_classes_walk(const void *state, heap_visit_fn visit, void *ctx)
 {
 	const struct size_classes *h = state;
 
@@ -245,7 +258,7 @@ static int check_list(const struct size_classes *h, unsigned zone, unsigned size
 	return 0;
 }
 
-static int size_classes_check(const void *state, struct heap_violation *v)
+int size_classes_check(const void *state, struct heap_violation *v)
 {
 	const struct size_classes *h = state;
 	struct tally t = { .v = v };

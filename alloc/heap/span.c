@@ -3,21 +3,31 @@
 #include "alloc/heap/systems.h"
 #include "alloc/port.h"
 
-#define DESCRIPTORS 31u
-#define ALL_VACANT  ((1u << DESCRIPTORS) - 1)
-
+/* At the beginning of a frame, in place of its first record. */
 struct span_frame {
 	struct span_frame *next, *prev;
-	uint32_t vacant; /* bit i: span[i] describes nothing */
+	uint32_t vacant; /* bit i: record i + 1 of the frame describes nothing */
 	uint32_t seal;
-	char fill[sizeof(struct span) - 24];
-	struct span span[DESCRIPTORS];
 };
-_Static_assert(sizeof(struct span_frame) == FRAME_BYTES, "a frame of descriptors");
 
-void span_pool_init(struct span_pool *pool, const struct heap_config *config, uint64_t *root)
+#define EXTRA_BYTES (SPAN_EXTRA_SETS * SPAN_WORDS * sizeof(uint64_t))
+
+static unsigned descriptors(const struct span_pool *pool)
 {
-	*pool = (struct span_pool){ .cookie = heap_cookie(config) };
+	return (unsigned)(FRAME_BYTES / pool->record_bytes) - 1;
+}
+
+static uint32_t all_vacant(const struct span_pool *pool)
+{
+	return (1u << descriptors(pool)) - 1;
+}
+
+void span_pool_init(struct span_pool *pool, const struct heap_config *config, uint64_t *root,
+		    bool extra)
+{
+	*pool = (struct span_pool){ .cookie = heap_cookie(config),
+				    .record_bytes =
+					    sizeof(struct span) + (extra ? EXTRA_BYTES : 0) };
 	heap_pages_init(&pool->pages, config);
 	page_map_init(&pool->map, &pool->pages, root);
 }
@@ -61,8 +71,8 @@ static bool more_descriptors(struct span_pool *pool)
 
 	if (!f)
 		return false;
-	memset(f, 0, sizeof(*f));
-	f->vacant = ALL_VACANT;
+	memset(f, 0, FRAME_BYTES);
+	f->vacant = all_vacant(pool);
 	f->seal = frame_seal(pool, f);
 	push_frame(pool, f);
 	pool->descriptor_frames++;
@@ -78,7 +88,7 @@ static struct span *descriptor_new(struct span_pool *pool)
 	f->vacant &= f->vacant - 1;
 	if (!f->vacant)
 		unlink_frame(pool, f);
-	return &f->span[i];
+	return (struct span *)((uintptr_t)f + (i + 1) * pool->record_bytes);
 }
 
 static void descriptor_free(struct span_pool *pool, struct span *s)
@@ -88,8 +98,8 @@ static void descriptor_free(struct span_pool *pool, struct span *s)
 	s->seal = 0;
 	if (!f->vacant)
 		push_frame(pool, f);
-	f->vacant |= 1u << (s - f->span);
-	if (f->vacant != ALL_VACANT)
+	f->vacant |= 1u << (((uintptr_t)s - (uintptr_t)f) / pool->record_bytes - 1);
+	if (f->vacant != all_vacant(pool))
 		return;
 	unlink_frame(pool, f);
 	pool->descriptor_frames--;
@@ -135,6 +145,7 @@ struct span *span_new(struct span_pool *pool, uint64_t frames, uint64_t align_fr
 	}
 	*s = (struct span){ .base = run.at, .frames = run.frames, .kind = kind };
 	cut(s, slot_bytes);
+	memset(s + 1, 0, pool->record_bytes - sizeof(*s));
 	s->seal = seal_of(pool, s);
 	if (!page_map_set(&pool->map, run.at, known_frames(s), (uint64_t)(uintptr_t)s)) {
 		heap_pages_put(&pool->pages, run);
@@ -231,7 +242,7 @@ static bool is_span(const struct span_pool *pool, const struct span *s)
 {
 	uintptr_t offset = (uintptr_t)s & (FRAME_BYTES - 1);
 
-	return heap_pages_possible(&pool->pages, s) && offset && offset % sizeof(*s) == 0 &&
+	return heap_pages_possible(&pool->pages, s) && offset && offset % pool->record_bytes == 0 &&
 	       s->seal == seal_of(pool, s);
 }
 
@@ -288,12 +299,12 @@ static int check_descriptors(const struct span_pool *pool, uint64_t spans, struc
 		    f->seal != frame_seal(pool, f) || f->prev != before ||
 		    frames++ >= pool->descriptor_frames)
 			return heap_found(v, 3, f, "descriptor frames are linked and sealed");
-		if (!f->vacant || f->vacant >= ALL_VACANT)
+		if (!f->vacant || f->vacant >= all_vacant(pool))
 			return heap_found(v, 3, f,
 					  "a listed frame has vacant and used descriptors");
 		vacant += bit_count(f->vacant);
 	}
-	if (spans + vacant != pool->descriptor_frames * DESCRIPTORS)
+	if (spans + vacant != pool->descriptor_frames * descriptors(pool))
 		return heap_found(v, 3, pool, "a descriptor for every span");
 	return 0;
 }

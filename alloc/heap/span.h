@@ -46,18 +46,28 @@ struct span {
 };
 _Static_assert(sizeof(struct span) == 128, "31 spans and a header fill a frame");
 
+/* Bits of a heap's own for every slot, where the pool was told to have them: SPAN_EXTRA_SETS of
+ * SPAN_WORDS words, all 0 in a new span. */
+#define SPAN_EXTRA_SETS 2u
+static inline uint64_t *span_extra(struct span *span, unsigned set)
+{
+	return (uint64_t *)(span + 1) + (size_t)set * SPAN_WORDS;
+}
+
 struct span_frame;
 struct span_pool {
 	struct heap_pages pages;
 	struct page_map map;
 	struct span_frame *frames; /* with a vacant descriptor */
 	uint64_t cookie;
+	uint64_t record_bytes; /* of a descriptor, extra bits included */
 	uint64_t descriptor_frames, run_frames;
 	uint64_t used_objects, used_bytes;
 };
 
-/* ROOT: as for page_map_init(). */
-void span_pool_init(struct span_pool *pool, const struct heap_config *config, uint64_t *root);
+/* ROOT: as for page_map_init(). EXTRA: spans have span_extra() bits. */
+void span_pool_init(struct span_pool *pool, const struct heap_config *config, uint64_t *root,
+		    bool extra);
 
 /* A run of FRAMES with one slot of all its bytes (SLOT_BYTES 0) or with slots of SLOT_BYTES, all
  * vacant, on no list. A run may be longer than asked for. NULL: no memory. */

@@ -9,9 +9,12 @@
 
 extern const struct heap_ops heap_null;
 extern const struct heap_ops heap_size_classes;
+extern const struct heap_ops heap_sole;
 extern const struct heap_ops heap_boundary_tags;
 extern const struct heap_ops heap_page_only;
 extern const struct heap_ops heap_slab;
+extern const struct heap_ops heap_pools;
+extern const struct heap_ops heap_collector;
 extern const struct heap_ops heap_tlsf;
 
 /* Records a finding of check(): `return heap_found(v, 3, at, "...");` */

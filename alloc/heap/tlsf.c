@@ -23,23 +23,16 @@
  * systems, ECRTS 2004.
  */
 #include "alloc/bitops.h"
-#include "alloc/heap/chunk_heap.h"
 #include "alloc/heap/systems.h"
+#include "alloc/heap/tlsf.h"
 
 #define SECOND_SHIFT 4u
-#define SECOND	     (1u << SECOND_SHIFT)
+#define SECOND	     TLSF_SECOND
 #define LINEAR_SHIFT 8u /* below 2^8 row 0 is linear, in steps of CHUNK_UNIT */
-#define FIRST	     28u
+#define FIRST	     TLSF_FIRST
 #define LENGTH_LIMIT (1ull << (LINEAR_SHIFT + FIRST - 1)) /* longer chunks: in the last list */
 
 enum { OPTION_SEGMENT };
-
-struct tlsf {
-	struct chunk_heap core; /* first: the index finds us by it */
-	uint32_t first;
-	uint16_t second[FIRST];
-	struct chunk *list[FIRST][SECOND];
-};
 
 static const struct frame_option tlsf_options[] = {
 	[OPTION_SEGMENT] = { .key = "segment",
@@ -183,11 +176,14 @@ static uint64_t tlsf_state_bytes(const struct heap_config *config, const char **
 	return sizeof(struct tlsf);
 }
 
+void tlsf_setup(struct tlsf *t, const struct heap_config *config, uint64_t grow_frames)
+{
+	chunk_heap_init(&t->core, config, &tlsf_index, grow_frames);
+}
+
 static int tlsf_init(void *state, const struct heap_config *config)
 {
-	struct tlsf *t = state;
-
-	chunk_heap_init(&t->core, config, &tlsf_index, config->option[OPTION_SEGMENT]);
+	tlsf_setup(state, config, config->option[OPTION_SEGMENT]);
 	return 0;
 }
 

@@ -297,6 +297,8 @@ void heap_customer_assert_agreement(const struct heap_customer *c)
 
 	if (!(heap->ops->caps & HEAP_CAP_FREE))
 		return;
+	if (heap->ops->collect)
+		heap->ops->collect(heap->state);
 	expect_eq(heap->ops->walk(heap->state, see, &seen), 0);
 	heap->ops->stats(heap->state, &stats);
 	expect_eq(seen.used, c->count);
