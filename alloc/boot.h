@@ -42,9 +42,10 @@ struct boot_params {
 struct boot_result {
 	struct frames frames; /* state pointer at its final address */
 	uint64_t state_bytes;
-	struct frame_range state_range; /* frames of the state and of its map, contiguous */
-	uint64_t table_frames;		/* of them, page tables */
-	struct paddr top_table;		/* value for CR3; 0 without paging */
+	struct frame_range
+		state_range;	/* frames of the state, of its map and of its lock, contiguous */
+	uint64_t table_frames;	/* of them, page tables */
+	struct paddr top_table; /* value for CR3; 0 without paging */
 	struct memmap map; /* what the frame allocator manages; its array is in RAM, at its final
 			      address. The allocator got a copy that stands behind its state. */
 	uint64_t

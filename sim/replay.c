@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "alloc/lock.h"
 #include "sim/fragmentation.h"
 #include "sim/lab.h"
 #include "sim/session.h"
@@ -102,15 +103,31 @@ static void replay_events(struct session *session)
 		replay_block(session, events, count);
 }
 
-/* Kernel code from here on; left at any point by trap_die(). */
-static void run_kernel(void *argument)
+static void note_lock(struct session *session)
+{
+	const struct spinlock *lock = session->frames.lock;
+
+	if (!lock)
+		return;
+	session->result->lock_acquisitions = lock->acquisitions;
+	session->result->lock_contended = lock->contended;
+	session->result->lock_waits = lock->waits;
+}
+
+/* Kernel code from here to the end of the pass; left at any point by trap_die(). */
+static void run_start(void *argument)
 {
 	struct session *session = argument;
-	struct replay_result *result = session->result;
 
 	session->event = REPLAY_ALL;
 	session_start_state(session);
 	session_audit(session);
+}
+
+static void run_events(struct session *session)
+{
+	struct replay_result *result = session->result;
+
 	if (session->recorder)
 		session->timed = session->pass == PASS_NATIVE && recorder_timed(session->recorder);
 	uint64_t faults = timer_minor_faults() - recorder_lab_faults(session->recorder);
@@ -122,7 +139,15 @@ static void run_kernel(void *argument)
 	result->host_minor_faults = timer_minor_faults() - recorder_lab_faults(session->recorder) -
 				    session->lab_faults - faults;
 	session->timed = false;
+}
+
+static void run_end(void *argument)
+{
+	struct session *session = argument;
+	struct replay_result *result = session->result;
+
 	session->event = REPLAY_ALL;
+	note_lock(session);
 	if (!session->corrupt)
 		session_audit(session);
 	if (session->recorder)
@@ -138,6 +163,36 @@ static void run_kernel(void *argument)
 			session, "leak", 0,
 			"after everything was given back fewer frames are free than after boot");
 	session_audit(session);
+}
+
+static void run_all(void *argument)
+{
+	run_start(argument);
+	run_events(argument);
+	run_end(argument);
+}
+
+static void run_part(struct session *session, void (*part)(void *))
+{
+	struct trap_report report;
+
+	if (trap_run(part, session, &report))
+		return;
+	session->result->died = true;
+	session_violation(session, report.kind, 0, report.message);
+}
+
+static void run_kernel(struct session *session)
+{
+	if (!session->config->threads) {
+		run_part(session, run_all);
+		return;
+	}
+	run_part(session, run_start);
+	if (!session->result->died && !session->corrupt)
+		session_replay_threads(session);
+	if (!session->result->died && !session->error)
+		run_part(session, run_end);
 }
 
 static void assign_boot_frames(struct session *session)
@@ -298,11 +353,11 @@ bool replay_pass(const struct replay_config *config, enum kernel_pass pass,
 		 struct recorder *recorder, struct replay_result *result, GError **error)
 {
 	struct session *session = g_new0(struct session, 1);
-	struct trap_report report;
 
 	*result = (struct replay_result){ .violation_list = g_ptr_array_new_with_free_func(
 						  session_violation_free) };
 	result->metrics = g_new0(double, metrics_count());
+	result->digested = config->threads == 0;
 	session->config = config;
 	session->pass = pass;
 	session->kernel = &kernels[pass];
@@ -312,10 +367,8 @@ bool replay_pass(const struct replay_config *config, enum kernel_pass pass,
 	session->random = random_seeded(config->seed);
 	session->untouched = g_array_new(FALSE, FALSE, sizeof(struct frame_block));
 	bool ok = prepare(session, error);
-	if (ok && !trap_run(run_kernel, session, &report)) {
-		result->died = true;
-		session_violation(session, report.kind, 0, report.message);
-	}
+	if (ok)
+		run_kernel(session);
 	if (session->error) {
 		g_propagate_error(error, session->error);
 		ok = false;

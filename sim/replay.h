@@ -4,7 +4,8 @@
  *
  * What is deterministic (placement digest, failures, violations, metrics, machine events of the
  * probed pass) depends on trace, configuration and seed alone; host time is only ever a
- * measurement. An allocation that fails is data. Only a malformed trace ends a pass early (GError);
+ * measurement. With host threads nothing is: what allocator and ledger agree on is judged, and no
+ * digest made. An allocation that fails is data. Only a malformed trace ends a pass early (GError);
  * broken invariants and kernel deaths are violations of the pass.
  */
 #ifndef KMEMLAB_SIM_REPLAY_H
@@ -37,6 +38,9 @@ struct replay_config {
 	uint64_t until;	       /* last event to replay; REPLAY_ALL */
 	uint64_t check_events; /* run check() and compare walk() with the ledger every so many
 				  events; 0: at the ends */
+	unsigned threads;      /* native pass on so many host threads, CPUs shared out among them in
+				  turn: replay_threads.c; 0: interleaved, as recorded */
+	unsigned limit_ms;     /* with threads: threads.h */
 	bool unjudged; /* benchmark of the loop alone: no ledger, no audits, allocators that are
 			  trusted */
 	const char *command; /* how to do this run again, for messages; --until is appended */
@@ -45,7 +49,8 @@ struct replay_config {
 /* Something that must not be. */
 struct replay_violation {
 	uint64_t event; /* REPLAY_ALL: not during an event (boot, start state, the end) */
-	char *kind; /* ledger verdict, "check", "walk", "probe", "page-fault", "panic", "leak" */
+	char *kind;	/* ledger verdict, "check", "walk", "probe", "page-fault", "panic", "leak",
+			   "deadlock", "hang" */
 	uint64_t frame;
 	char *message; /* "allocator error: ..." */
 	char *command; /* replays up to it */
@@ -61,6 +66,7 @@ struct replay_row {
 
 struct replay_result {
 	uint64_t digest;
+	bool digested;	     /* not with host threads */
 	uint64_t events;     /* of the trace, without the prologue, as far as replayed */
 	uint64_t operations; /* calls into the allocator for events */
 	uint64_t failures, skipped, deferred_frees;
@@ -74,7 +80,9 @@ struct replay_result {
 		      is missing */
 	uint64_t state_bytes, table_frames, managed_frames, usable_frames;
 	double *metrics; /* at the end of the trace, in the order of the metrics table */
-	struct replay_row row[OPERATIONS][REPLAY_ORDERS]; /* probed pass: machine events */
+	struct replay_row row[OPERATIONS][REPLAY_ORDERS];	/* probed pass: machine events */
+	uint64_t lock_acquisitions, lock_contended, lock_waits; /* of the front door's lock, from
+								   boot to the last event */
 	double seconds;		    /* host time of the event loop, wall clock */
 	uint64_t cpu_ns;	    /* and CPU time of this thread */
 	uint64_t host_minor_faults; /* during the loop, decoding and recording aside */

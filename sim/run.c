@@ -308,8 +308,9 @@ static bool run_passes(const struct run_config *config, const struct replay_conf
 		struct recorder *recorder = NULL;
 		if (!config->pass[pass])
 			continue;
-		/* The first pass samples; placements, and so samples, are the same in both. */
-		if (!result->recorder) {
+		/* The first pass samples; placements, and so samples, are the same in both. With
+		 * host threads there is no state at an event. */
+		if (!result->recorder && !config->threads) {
 			struct recorder_config recording = {
 				.sample_events = config->sample_events,
 				.sample_ns = config->sample_ns,
@@ -359,6 +360,8 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 		.place_recorded = config->place_recorded,
 		.until = config->until,
 		.check_events = config->check_events,
+		.threads = config->threads,
+		.limit_ms = config->limit_ms,
 		.command = config->command,
 	};
 
@@ -369,6 +372,10 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 	if (!result->machine)
 		return false;
 	replay.machine = result->machine;
+	if (config->threads > result->machine->cpus)
+		return lab_usage(error,
+				 "--threads %u: the machine has %u CPUs; --cpus N gives it more",
+				 config->threads, result->machine->cpus);
 	if (!fits_host(config, &replay, error))
 		return false;
 	if (config->output && !(result->files = result_new(config->output, config->replace, error)))

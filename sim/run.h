@@ -29,6 +29,8 @@ struct run_config {
 	uint64_t host_memory_bytes; /* systems that write every free frame refuse more free RAM; 0:
 				       half of the host's */
 	bool pass[PASSES];
+	unsigned threads;  /* host threads, native pass only; 0: one, deterministic */
+	unsigned limit_ms; /* with threads: time without a sign of life; 0: the default */
 	uint64_t sample_events, sample_ns;
 	const char *output;  /* folder to write; NULL: none */
 	bool replace;	     /* the folder, if it is there */

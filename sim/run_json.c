@@ -32,11 +32,16 @@ static void begin(JsonBuilder *json, const char *key)
 	json_builder_begin_object(json_builder_set_member_name(json, key));
 }
 
-static void add_digest(JsonBuilder *json, uint64_t digest)
+/* With host threads there is none. */
+static void add_digest(JsonBuilder *json, const struct replay_result *done)
 {
 	char text[17];
 
-	g_snprintf(text, sizeof(text), "%016" G_GINT64_MODIFIER "x", digest);
+	if (!done->digested) {
+		json_builder_add_null_value(json_builder_set_member_name(json, "digest"));
+		return;
+	}
+	g_snprintf(text, sizeof(text), "%016" G_GINT64_MODIFIER "x", done->digest);
 	add_string(json, "digest", text);
 }
 
@@ -102,6 +107,29 @@ static void add_counters(JsonBuilder *json, const struct probe_counters *counter
 	add_int(json, "faults", counters->faults);
 }
 
+/* Of the lock around alloc and free; waits are for host threads, and of no use to compare. */
+static void add_lock(JsonBuilder *json, const struct replay_result *done)
+{
+	begin(json, "lock");
+	add_int(json, "acquisitions", done->lock_acquisitions);
+	add_int(json, "contended", done->lock_contended);
+	json_builder_end_object(json);
+}
+
+/* Host threads: no two runs place alike. */
+static void add_threads(JsonBuilder *json, const struct run_config *config,
+			const struct replay_result *done)
+{
+	begin(json, "threads");
+	add_int(json, "count", config->threads);
+	add_double(json, "seconds", done->seconds);
+	add_double(json, "cpu_seconds", (double)done->cpu_ns / 1e9);
+	add_double(json, "operations_per_second",
+		   done->seconds > 0 ? (double)done->operations / done->seconds : 0.0);
+	add_int(json, "lock_waits", done->lock_waits);
+	json_builder_end_object(json);
+}
+
 /* What a pass adds; host time only where a person asked for it, not in files that are compared byte
  * for byte. */
 static void add_passes(JsonBuilder *json, const struct run_result *result, bool seconds)
@@ -113,7 +141,7 @@ static void add_passes(JsonBuilder *json, const struct run_result *result, bool 
 		if (!result->done[pass])
 			continue;
 		begin(json, kernels[pass].name);
-		add_digest(json, result->pass[pass].digest);
+		add_digest(json, &result->pass[pass]);
 		if (seconds)
 			add_double(json, "seconds", result->pass[pass].seconds);
 		if (pass == PASS_PROBED) {
@@ -131,7 +159,7 @@ static void add_result(JsonBuilder *json, const struct run_result *result)
 {
 	const struct replay_result *done = speaker(result);
 
-	add_digest(json, done->digest);
+	add_digest(json, done);
 	add_int(json, "events", done->events);
 	add_int(json, "operations", done->operations);
 	add_int(json, "failures", done->failures);
@@ -142,6 +170,7 @@ static void add_result(JsonBuilder *json, const struct run_result *result)
 	add_int(json, "start_failures", done->start_failures);
 	add_int(json, "displaced", done->displaced);
 	add_int(json, "untouched_frames", done->untouched_frames);
+	add_lock(json, done);
 	add_bool(json, "digests_differ", result->digests_differ);
 	add_violations(json, result);
 }
@@ -190,6 +219,10 @@ JsonNode *run_summary(const struct run_config *config, const struct run_result *
 	add_string(json, "allocator", config->label);
 	add_result(json, result);
 	add_passes(json, result, true);
+	if (config->threads) {
+		add_threads(json, config, speaker(result));
+		return finish(json);
+	}
 	add_metrics(json, result);
 	add_latency(json, result);
 	return finish(json);

@@ -4,6 +4,7 @@
  *
  *   replay.c          the pass: power on, boot, the event loop, the end
  *   replay_frames.c   the frame slot: start state, allocations, frees, giving everything back
+ *   replay_threads.c  the event loop on host threads
  *   replay_verdict.c  what is found wrong on the way
  */
 #ifndef KMEMLAB_SIM_SESSION_H
@@ -55,5 +56,8 @@ void session_start_state(struct session *session);
 void session_frame_alloc(struct session *session, const struct event *event);
 void session_frame_free(struct session *session, const struct event *event);
 void session_give_back(struct session *session);
+
+/* replay_threads.c: all events; not inside trap_run(). Where a thread died the result says so. */
+void session_replay_threads(struct session *session);
 
 #endif

@@ -27,6 +27,7 @@ enum trap_cause {
 	TRAP_UNPAGED, /* CR0.PG = 0 and no RAM there */
 	TRAP_NO_RAM,  /* the tables lead beyond RAM */
 	TRAP_REFUSED, /* the host maps no more */
+	TRAP_HANGS,   /* told so from outside */
 };
 
 struct trap_facts {
@@ -37,6 +38,7 @@ struct trap_facts {
 	bool write;
 	const void *pc;
 	struct mmu_walk walk;
+	char why[80]; /* TRAP_HANGS */
 };
 
 /* A fault that the kernel's handler is serving. */
@@ -86,7 +88,7 @@ void trap_die(const char *kind, const char *format, ...)
 static void die_of(struct machine *machine, struct trap_facts facts)
 {
 	trap.facts = facts;
-	mmu_walk(machine->cpu[machine->current_cpu], facts.fault.cr2, NULL, &trap.facts.walk);
+	mmu_walk(machine->cpu[machine_cpu(machine)], facts.fault.cr2, NULL, &trap.facts.walk);
 	leave();
 	abort();
 }
@@ -191,12 +193,25 @@ static void say_rest(struct text *text, const struct trap_facts *facts)
 	}
 }
 
+static void report_hang(const struct trap_facts *facts, struct trap_report *report)
+{
+	char *place = source_line(facts->pc);
+
+	g_strlcpy(report->kind, "hang", sizeof(report->kind));
+	g_snprintf(report->message, sizeof(report->message), "%s, at %s", facts->why, place);
+	g_free(place);
+}
+
 static void report_facts(const struct trap_facts *facts, struct trap_report *report)
 {
 	struct text text = { report->message, sizeof(report->message) };
 	bool twice = facts->cause == TRAP_SAME_AGAIN || facts->cause == TRAP_TOO_DEEP;
 	const char *kind = facts->cause == TRAP_REFUSED ? "lab" : "page-fault";
 
+	if (facts->cause == TRAP_HANGS) {
+		report_hang(facts, report);
+		return;
+	}
 	g_strlcpy(report->kind, twice ? "double-fault" : kind, sizeof(report->kind));
 	say_cause(&text, facts);
 	if (facts->pc) {
@@ -301,7 +316,7 @@ static bool serve(struct machine *machine, struct vaddr va, bool write, const vo
 	struct mmu_fault fault = { 0 };
 
 	for (unsigned tries = 0; tries < TRAP_TRIES_MAX; tries++) {
-		struct mmu_cpu *cpu = machine->cpu[machine->current_cpu];
+		struct mmu_cpu *cpu = machine->cpu[machine_cpu(machine)];
 		enum window_verdict verdict =
 			window_touch(machine->windows, cpu, va, write, &fault);
 		if (verdict == WINDOW_READY)
@@ -340,6 +355,49 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 	if (!serve(machine, machine_vaddr(machine, info->si_addr), write, pc))
 		pass_on(signal, info, context);
 	errno = saved_errno;
+}
+
+/* ---- The other signal: from a thread that watches this one ---- */
+
+static struct {
+	pthread_mutex_t lock;
+	char why[80];
+} interrupting = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* No pc of the kernel's own is needed to leave, only for the report. */
+static void on_interrupt(int signal, siginfo_t *info, void *context)
+{
+	const ucontext_t *state = context;
+
+	(void)signal;
+	(void)info;
+	if (!trap.armed)
+		return;
+	trap.facts = (struct trap_facts){
+		.cause = TRAP_HANGS,
+		.pc = (const void *)(uintptr_t)state->uc_mcontext.gregs[REG_RIP],
+	};
+	memcpy(trap.facts.why, interrupting.why, sizeof(interrupting.why));
+	leave();
+}
+
+static void install_interrupt(void)
+{
+	struct sigaction action = { .sa_sigaction = on_interrupt,
+				    .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
+
+	sigemptyset(&action.sa_mask);
+	if (sigaction(SIGURG, &action, NULL) != 0)
+		g_error("lab error: sigaction: %s", g_strerror(errno));
+}
+
+void trap_interrupt(pthread_t thread, const char *why)
+{
+	pthread_mutex_lock(&interrupting.lock);
+	install_interrupt();
+	g_strlcpy(interrupting.why, why, sizeof(interrupting.why));
+	pthread_kill(thread, SIGURG);
+	pthread_mutex_unlock(&interrupting.lock);
 }
 
 static void install_handler(void)

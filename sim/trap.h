@@ -15,6 +15,7 @@
 
 #include <glib.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdbool.h>
 
 #include "mmu/mmu.h"
@@ -26,7 +27,8 @@ struct machine;
 #define TRAP_DEPTH_MAX 8
 
 struct trap_report {
-	char kind[16]; /* "page-fault", "double-fault", "panic", "boot", "lab" */
+	char kind[16]; /* "page-fault", "double-fault", "panic", "deadlock", "hang", "boot", "lab"
+			*/
 	char message[1024];
 };
 
@@ -41,6 +43,10 @@ void trap_die(const char *kind, const char *format, ...) G_GNUC_PRINTF(2, 3) G_G
 /* Makes ready what trap_run() and kernel code on this thread need: the handler, once, and the
  * thread's stack for it. trap_run() does it; so must who runs kernel code outside of one. */
 void trap_prepare_thread(void);
+
+/* Takes another host thread out of the kernel code that it is in, if it is in any: its trap_run()
+ * comes back with kind "hang", WHY, and where it was. The signal may come late: ask again. */
+void trap_interrupt(pthread_t thread, const char *why);
 
 /* Delivers a #PF of the current CPU to the kernel's handler. Returns when the access is to be done
  * again; otherwise leaves as trap_die() does. PC: of the access. Context: also a signal handler. */

@@ -6,11 +6,13 @@
 #include "sim/lab.h"
 #include "sim/run.h"
 #include "sim/size.h"
+#include "sim/threads.h"
 
 struct options {
 	char *frames, *tables, *machine, *ram, *start, *place, *pass, *output, *name, *host_memory;
 	char **settings;
-	gint cpus;
+	gint cpus, threads;
+	gdouble seconds;
 	gint64 seed, until, check_events, sample_events, sample_ns;
 	gboolean json, force, quiet;
 };
@@ -59,17 +61,40 @@ static char *make_label(const char *frames, char **settings)
 	return g_string_free(label, FALSE);
 }
 
+/* What host threads did: nothing of it is the same twice. */
+static void print_threads(const struct run_config *config, const struct replay_result *done)
+{
+	printf("%u threads  %" G_GUINT64_FORMAT " events, %" G_GUINT64_FORMAT
+	       " failures, %" G_GUINT64_FORMAT " skipped, %" G_GUINT64_FORMAT
+	       " violations, %.2f s, %.2f million operations a second\n",
+	       config->threads, done->events, done->failures, done->skipped, done->violations,
+	       done->seconds,
+	       done->seconds > 0 ? (double)done->operations / done->seconds / 1e6 : 0.0);
+	if (done->lock_acquisitions)
+		printf("lock       taken %" G_GUINT64_FORMAT " times, %" G_GUINT64_FORMAT
+		       " of them after waiting (%" G_GUINT64_FORMAT " looks)\n",
+		       done->lock_acquisitions, done->lock_contended, done->lock_waits);
+}
+
+static void print_pass(const struct replay_result *done, const char *name)
+{
+	printf("%-7s digest %016" G_GINT64_MODIFIER "x  %" G_GUINT64_FORMAT
+	       " events, %" G_GUINT64_FORMAT " failures, %" G_GUINT64_FORMAT
+	       " skipped, %" G_GUINT64_FORMAT " violations, %.2f s\n",
+	       name, done->digest, done->events, done->failures, done->skipped, done->violations,
+	       done->seconds);
+}
+
 static void print_text(const struct run_config *config, const struct run_result *result)
 {
 	for (unsigned pass = 0; pass < PASSES; pass++) {
 		const struct replay_result *done = &result->pass[pass];
 		if (!result->done[pass])
 			continue;
-		printf("%-7s digest %016" G_GINT64_MODIFIER "x  %" G_GUINT64_FORMAT
-		       " events, %" G_GUINT64_FORMAT " failures, %" G_GUINT64_FORMAT
-		       " skipped, %" G_GUINT64_FORMAT " violations, %.2f s\n",
-		       kernels[pass].name, done->digest, done->events, done->failures,
-		       done->skipped, done->violations, done->seconds);
+		if (config->threads)
+			print_threads(config, done);
+		else
+			print_pass(done, kernels[pass].name);
 		for (guint i = 0; i < done->violation_list->len; i++) {
 			const struct replay_violation *violation =
 				g_ptr_array_index(done->violation_list, i);
@@ -79,6 +104,23 @@ static void print_text(const struct run_config *config, const struct run_result 
 	if (result->digests_differ)
 		printf("allocator error: %s: the native and the probed pass placed differently\n",
 		       config->label);
+}
+
+/* What makes no sense with --threads; NULL: all is well. */
+static const char *threads_problem(const struct options *options)
+{
+	if (options->threads < 0 || options->threads > THREADS_MAX)
+		return "1 to " G_STRINGIFY(THREADS_MAX);
+	if (!(options->seconds >= 0.01 && options->seconds <= 3600))
+		return "--time-limit is 0.01 to 3600 seconds";
+	if (options->threads == 0)
+		return NULL;
+	if (options->pass && strcmp(options->pass, "native") != 0)
+		return "host threads run the native pass only";
+	if (options->place || options->check_events || options->sample_events || options->sample_ns)
+		return "no --place, --check-events or --sample-*: there is no state at an event";
+	return options->output ? "no --output: a run's files are the same twice, this is not"
+			       : NULL;
 }
 
 static int replay(const struct options *options, const char *trace, const char *command)
@@ -96,6 +138,8 @@ static int replay(const struct options *options, const char *trace, const char *
 		.check_events = (uint64_t)options->check_events,
 		.sample_events = (uint64_t)options->sample_events,
 		.sample_ns = (uint64_t)options->sample_ns,
+		.threads = (unsigned)options->threads,
+		.limit_ms = (unsigned)(options->seconds * 1000),
 		.output = options->output,
 		.name = options->name,
 		.replace = options->force,
@@ -104,7 +148,7 @@ static int replay(const struct options *options, const char *trace, const char *
 	struct run_result result = { 0 };
 	GError *error = NULL;
 
-	if (!parse_pass(options->pass, config.pass) ||
+	if (!parse_pass(options->threads ? "native" : options->pass, config.pass) ||
 	    !parse_place(options->place, &config.place_recorded) ||
 	    !parse_size("--host-memory", options->host_memory, &config.host_memory_bytes))
 		return CLI_USAGE;
@@ -129,7 +173,7 @@ static int replay(const struct options *options, const char *trace, const char *
 
 int cli_replay(const struct cli_command *command, int argc, char **argv)
 {
-	struct options options = { .until = -1 };
+	struct options options = { .until = -1, .seconds = THREADS_LIMIT_MS / 1000.0 };
 	const GOptionEntry entries[] = {
 		{ "frames", 'f', 0, G_OPTION_ARG_STRING, &options.frames,
 		  "Page-frame allocator (kmemlab list frames)", "NAME" },
@@ -144,6 +188,13 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		  "SIZE" },
 		{ "cpus", 0, 0, G_OPTION_ARG_INT, &options.cpus,
 		  "CPUs; default: as many as the trace names", "N" },
+		{ "threads", 0, 0, G_OPTION_ARG_INT, &options.threads,
+		  "The CPUs on N host threads, in no fixed order: stress and throughput, native "
+		  "pass",
+		  "N" },
+		{ "time-limit", 0, 0, G_OPTION_ARG_DOUBLE, &options.seconds,
+		  "With --threads: time after which one operation counts as hanging (default 2)",
+		  "SECONDS" },
 		{ "seed", 0, 0, G_OPTION_ARG_INT64, &options.seed,
 		  "Seed of whatever is random; 0 (default) also keeps the order of simultaneous "
 		  "events",
@@ -187,6 +238,8 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 	else if (code == CLI_OK &&
 		 (options.check_events < 0 || options.sample_events < 0 || options.sample_ns < 0))
 		code = cli_usage("counts of events and times cannot be negative");
+	else if (code == CLI_OK && threads_problem(&options))
+		code = cli_usage("--threads: %s", threads_problem(&options));
 	else if (code == CLI_OK)
 		code = replay(&options, rest[0], typed);
 	g_strfreev(rest);
