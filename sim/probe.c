@@ -84,6 +84,17 @@ static void find_stack(void)
 	watch.stack_high = watch.stack_low + bytes;
 }
 
+void probe_report_again(void)
+{
+	g_hash_table_remove_all(watch.reported);
+}
+
+void probe_set_stack(const void *low, size_t bytes)
+{
+	watch.stack_low = (uintptr_t)low;
+	watch.stack_high = watch.stack_low + bytes;
+}
+
 /* ---- findings ---- */
 
 static const char *const verbs[MMU_KINDS] = { "load", "store", "fetch", "atomic" };
@@ -271,6 +282,8 @@ static void judge(uint64_t paddr, unsigned kind, unsigned bytes, const void *cal
 
 static void touch(uint64_t paddr, unsigned kind, unsigned bytes, const void *caller)
 {
+	if (watch.probe.observer && kind != MMU_READ && watch.phase == PROBE_RUN)
+		watch.probe.observer->write(watch.probe.observer->context, paddr, bytes);
 	if (watch.stale && kind != MMU_READ)
 		stale_watch_store(watch.stale, paddr, bytes, caller);
 	count_line(paddr >> LINE_SHIFT);
@@ -392,6 +405,9 @@ static inline void probe_access(const void *pointer, unsigned kind, unsigned byt
 		access_elsewhere(pointer, kind, bytes, caller);
 		return;
 	}
+	if (watch.probe.observer && watch.phase == PROBE_RUN)
+		watch.probe.observer->access(watch.probe.observer->context, pointer, kind, bytes,
+					     caller);
 	if (watch.phase == PROBE_CHECK) {
 		watch.counters = &watch.ignored;
 	} else if (kind == MMU_READ) {

@@ -57,15 +57,31 @@ struct trap_thread {
 	struct trap_active active[TRAP_DEPTH_MAX];
 };
 
-static _Thread_local struct trap_thread trap;
+static _Thread_local struct trap_thread own;
+static _Thread_local struct trap_thread *other; /* NULL: own */
 static struct sigaction previous;
+
+static struct trap_thread *here(void)
+{
+	return other ? other : &own;
+}
+
+struct trap_thread *trap_thread_new(void)
+{
+	return g_new0(struct trap_thread, 1);
+}
+
+void trap_thread_use(struct trap_thread *thread)
+{
+	other = thread;
+}
 
 /* ---- Leaving ---- */
 
 static void leave(void)
 {
-	trap.armed = false;
-	siglongjmp(trap.jump, 1);
+	here()->armed = false;
+	siglongjmp(here()->jump, 1);
 }
 
 void trap_die(const char *kind, const char *format, ...)
@@ -73,13 +89,13 @@ void trap_die(const char *kind, const char *format, ...)
 	va_list arguments;
 
 	va_start(arguments, format);
-	g_strlcpy(trap.report.kind, kind, sizeof(trap.report.kind));
-	vsnprintf(trap.report.message, sizeof(trap.report.message), format, arguments);
+	g_strlcpy(here()->report.kind, kind, sizeof(here()->report.kind));
+	vsnprintf(here()->report.message, sizeof(here()->report.message), format, arguments);
 	va_end(arguments);
-	trap.facts.cause = TRAP_NONE;
-	if (!trap.armed)
+	here()->facts.cause = TRAP_NONE;
+	if (!here()->armed)
 		g_error("lab error: kernel code died outside of an operation: %s: %s", kind,
-			trap.report.message);
+			here()->report.message);
 	leave();
 	abort();
 }
@@ -87,8 +103,8 @@ void trap_die(const char *kind, const char *format, ...)
 /* Also from signal handlers. The walk is only looked at, by the lab's own view of RAM. */
 static void die_of(struct machine *machine, struct trap_facts facts)
 {
-	trap.facts = facts;
-	mmu_walk(machine->cpu[machine_cpu(machine)], facts.fault.cr2, NULL, &trap.facts.walk);
+	here()->facts = facts;
+	mmu_walk(machine->cpu[machine_cpu(machine)], facts.fault.cr2, NULL, &here()->facts.walk);
 	leave();
 	abort();
 }
@@ -242,30 +258,30 @@ static bool same_fault(const struct trap_active *active, const struct mmu_fault 
 /* A fault while others are being served: is there still sense in it? */
 static void judge_nesting(struct machine *machine, const struct mmu_fault *fault, const void *pc)
 {
-	unsigned depth = trap.depth;
+	unsigned depth = here()->depth;
 	struct trap_facts facts = facts_of(TRAP_SAME_AGAIN, fault, pc);
 
 	for (unsigned i = 0; i < depth; i++)
-		if (same_fault(&trap.active[i], fault))
+		if (same_fault(&here()->active[i], fault))
 			die_of(machine, facts);
 	if (depth < TRAP_DEPTH_MAX)
 		return;
 	facts.cause = TRAP_TOO_DEEP;
-	facts.outer = trap.active[depth - 1].va;
+	facts.outer = here()->active[depth - 1].va;
 	die_of(machine, facts);
 }
 
 void trap_page_fault(struct machine *machine, const struct mmu_fault *fault, const void *pc)
 {
-	unsigned depth = trap.depth;
+	unsigned depth = here()->depth;
 
 	if (!machine->fault_handler)
 		die_of(machine, facts_of(TRAP_NO_HANDLER, fault, pc));
 	judge_nesting(machine, fault, pc);
-	trap.active[depth] = (struct trap_active){ fault->cr2, fault->error_code };
-	trap.depth = depth + 1;
+	here()->active[depth] = (struct trap_active){ fault->cr2, fault->error_code };
+	here()->depth = depth + 1;
 	bool served = machine->fault_handler(machine->fault_context, fault->cr2, fault->error_code);
-	trap.depth = depth;
+	here()->depth = depth;
 	if (!served)
 		die_of(machine, facts_of(TRAP_UNHANDLED, fault, pc));
 }
@@ -321,7 +337,7 @@ static bool serve(struct machine *machine, struct vaddr va, bool write, const vo
 			window_touch(machine->windows, cpu, va, write, &fault);
 		if (verdict == WINDOW_READY)
 			return true;
-		if (!trap.armed)
+		if (!here()->armed)
 			return false;
 		if (verdict == WINDOW_FAULT) {
 			trap_page_fault(machine, &fault, pc);
@@ -371,13 +387,13 @@ static void on_interrupt(int signal, siginfo_t *info, void *context)
 
 	(void)signal;
 	(void)info;
-	if (!trap.armed)
+	if (!here()->armed)
 		return;
-	trap.facts = (struct trap_facts){
+	here()->facts = (struct trap_facts){
 		.cause = TRAP_HANGS,
 		.pc = (const void *)(uintptr_t)state->uc_mcontext.gregs[REG_RIP],
 	};
-	memcpy(trap.facts.why, interrupting.why, sizeof(interrupting.why));
+	memcpy(here()->facts.why, interrupting.why, sizeof(interrupting.why));
 	leave();
 }
 
@@ -450,19 +466,19 @@ void trap_prepare_thread(void)
 
 bool trap_run(void (*fn)(void *), void *argument, struct trap_report *report)
 {
-	g_assert(!trap.armed);
+	g_assert(!here()->armed);
 	trap_prepare_thread();
-	trap.depth = 0;
-	if (sigsetjmp(trap.jump, 1) == 0) {
-		trap.armed = true;
+	here()->depth = 0;
+	if (sigsetjmp(here()->jump, 1) == 0) {
+		here()->armed = true;
 		fn(argument);
-		trap.armed = false;
+		here()->armed = false;
 		return true;
 	}
-	trap.depth = 0;
-	if (trap.facts.cause == TRAP_NONE)
-		*report = trap.report;
+	here()->depth = 0;
+	if (here()->facts.cause == TRAP_NONE)
+		*report = here()->report;
 	else
-		report_facts(&trap.facts, report);
+		report_facts(&here()->facts, report);
 	return false;
 }

@@ -44,6 +44,13 @@ void trap_die(const char *kind, const char *format, ...) G_GNUC_PRINTF(2, 3) G_G
  * thread's stack for it. trap_run() does it; so must who runs kernel code outside of one. */
 void trap_prepare_thread(void);
 
+/* One host thread may run several pieces of kernel code by turns, each on a stack of its own, with
+ * a trap_run() of its own: from _use() on that is the one meant; NULL: the thread's. Free with
+ * g_free(). */
+struct trap_thread;
+struct trap_thread *trap_thread_new(void);
+void trap_thread_use(struct trap_thread *thread);
+
 /* Takes another host thread out of the kernel code that it is in, if it is in any: its trap_run()
  * comes back with kind "hang", WHY, and where it was. The signal may come late: ask again. */
 void trap_interrupt(pthread_t thread, const char *why);
