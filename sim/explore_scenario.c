@@ -33,7 +33,7 @@ struct outline {
 static const struct outline outlines[] = {
 	{ small_map, 0, 2, ALL, "0 a 1 1; 1 a 2 1" },
 	{ small_map, 0, 2, 1, "0 a 1 1; 1 a 2 1" },
-		{ small_map, 0, 2, 3, "0 a 1 1; 1 a 2 1" },
+	{ small_map, 0, 2, 3, "0 a 1 1; 1 a 2 1" },
 	{ small_map, FREE, 2, ALL, "s a 1 1; s a 2 1; 0 f 1; 1 f 2" },
 	{ small_map, FREE, 2, 1, "0 a 1 1; 0 f 1; 1 a 2 1; 1 f 2" },
 	{ small_map, FREE, 2, 0, "s a 1 1; 0 f 1; 1 a 2 1" },

@@ -64,7 +64,8 @@ struct machine_preset {
 /* Ends with name == NULL. */
 extern const struct machine_preset machine_presets[];
 
-/* A preset's name, or the path of a machine file (machine_file.h) or of a text file of E820 lines.
+/* A preset's name, or the path of a machine file (machine_file.h) or of a memory map in any form
+ * (workloads/memory_map.h).
  * LAB_ERROR_USAGE for an unknown name and for what is wrong with a machine file, LAB_ERROR_INPUT or
  * TRACE_ERROR_FORMAT for a bad memory map. */
 struct machine_config *machine_config_new(const char *name_or_file, GError **error);

@@ -182,7 +182,7 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &options.settings,
 		  "A setting: frames.KEY, machine.KEY; may be repeated", "SLOT.KEY=VALUE" },
 		{ "machine", 'm', 0, G_OPTION_ARG_STRING, &options.machine,
-		  "recorded (default), a preset, or a file of E820 lines", "NAME|FILE" },
+		  "recorded (default), a preset, a memory map or a machine file", "NAME|FILE" },
 		{ "ram", 0, 0, G_OPTION_ARG_STRING, &options.ram,
 		  "Usable RAM: a size (K, M, G, T) or a multiple of the machine's own (2x)",
 		  "SIZE" },
