@@ -19,25 +19,13 @@
 #include "alloc/lock.h"
 #include "alloc/port.h"
 
-/* One level of page tables. */
-struct boot_level {
-	uint8_t shift;	  /* address bits below this level's index */
-	bool leaf;	  /* an entry may map memory */
-	uint16_t entries; /* a table */
-};
-
-static const struct boot_level levels_32[] = { { 22, true, 1024 }, { 12, true, 1024 } };
-static const struct boot_level levels_4[] = {
-	{ 39, false, 512 }, { 30, true, 512 }, { 21, true, 512 }, { 12, true, 512 }
-};
-
 /* Page tables under construction. */
 struct boot_tables {
-	const struct boot_level *levels; /* topmost first; the last one maps 4 KiB */
-	unsigned depth;
-	bool wide;	    /* entries of 8 bytes */
+	const struct table_geometry *geometry;
+	uint32_t cpu_lacks; /* enum boot_cpu_lack */
 	uint64_t leaf;	    /* bytes of the largest leaf wanted */
-	struct paddr top;   /* the topmost table */
+	struct paddr top;   /* the topmost table; in PAE mode its four frames */
+	struct paddr cr3;   /* the same but in PAE mode: the four PDPTEs */
 	uint64_t frames;    /* in all tables */
 	uint64_t leaf_bits; /* besides address and PS */
 	struct placement *placement;
@@ -47,7 +35,8 @@ static uint64_t entry_read(const struct boot_tables *t, struct paddr table, unsi
 {
 	const void *entries = port_boot_ptr(table);
 
-	return t->wide ? ((const uint64_t *)entries)[index] : ((const uint32_t *)entries)[index];
+	return t->geometry->wide ? ((const uint64_t *)entries)[index]
+				 : ((const uint32_t *)entries)[index];
 }
 
 static void entry_write(const struct boot_tables *t, struct paddr table, unsigned index,
@@ -55,47 +44,40 @@ static void entry_write(const struct boot_tables *t, struct paddr table, unsigne
 {
 	void *entries = port_boot_ptr(table);
 
-	if (t->wide)
+	if (t->geometry->wide)
 		((uint64_t *)entries)[index] = entry;
 	else
 		((uint32_t *)entries)[index] = (uint32_t)entry;
 }
 
-static int table_new(struct boot_tables *t, struct paddr *table)
+static int table_new(struct boot_tables *t, unsigned frames, struct paddr *table)
 {
 	struct pfn frame;
-	int error = placement_take(t->placement, 1, 1, &frame);
+	int error = placement_take(t->placement, frames, 1, &frame);
 
 	if (error)
 		return KERR_TOO_SMALL;
 	*table = pfn_to_paddr(frame);
-	memset(port_boot_ptr(*table), 0, FRAME_BYTES);
-	t->frames++;
+	memset(port_boot_ptr(*table), 0, frames * FRAME_BYTES);
+	t->frames += frames;
 	return 0;
 }
-
-static unsigned entry_index(const struct boot_tables *t, unsigned level, struct vaddr va)
-{
-	return (va.a >> t->levels[level].shift) & (t->levels[level].entries - 1u);
-}
-
-#define ENTRY_ADDRESS 0x000ffffffffff000ull
 
 /* The table of level TO that translates VA, made where missing. */
 static int table_for(struct boot_tables *t, struct vaddr va, unsigned to, struct paddr *out)
 {
 	struct paddr table = t->top;
 
-	for (unsigned l = 0; l < to; l++) {
-		uint64_t entry = entry_read(t, table, entry_index(t, l, va));
-		struct paddr next = { entry & ENTRY_ADDRESS };
+	for (unsigned l = table_top(t->geometry); l > to; l--) {
+		uint64_t entry = entry_read(t, table, table_index(t->geometry, l, va));
+		struct paddr next = { entry & TABLE_ENTRY_ADDRESS };
 
 		if (!(entry & X86_PTE_P)) {
-			int error = table_new(t, &next);
+			int error = table_new(t, 1, &next);
 
 			if (error)
 				return error;
-			entry_write(t, table, entry_index(t, l, va),
+			entry_write(t, table, table_index(t->geometry, l, va),
 				    next.a | X86_PTE_P | X86_PTE_RW);
 		}
 		table = next;
@@ -108,12 +90,12 @@ static int table_for(struct boot_tables *t, struct vaddr va, unsigned to, struct
 static unsigned leaf_level(const struct boot_tables *t, struct vaddr va, struct paddr pa,
 			   uint64_t bytes)
 {
-	unsigned l = 0;
+	unsigned l = table_top(t->geometry);
 
-	for (; l + 1 < t->depth; l++) {
-		uint64_t size = 1ull << t->levels[l].shift;
+	for (; l > 0; l--) {
+		uint64_t size = table_span(t->geometry, l);
 
-		if (t->levels[l].leaf && size <= t->leaf && size <= bytes &&
+		if (t->geometry->level[l].leaf && size <= t->leaf && size <= bytes &&
 		    !((va.a | pa.a) & (size - 1)))
 			break;
 	}
@@ -133,10 +115,9 @@ static int map_run(struct boot_tables *t, struct vaddr direct, struct frame_rang
 
 		if (error)
 			return error;
-		uint64_t size_bit = l + 1 < t->depth ? X86_PTE_PS : 0;
-
-		entry_write(t, table, entry_index(t, l, va), pa.a | t->leaf_bits | size_bit);
-		pa.a += 1ull << t->levels[l].shift;
+		entry_write(t, table, table_index(t->geometry, l, va),
+			    pa.a | t->leaf_bits | table_leaf_bit(l));
+		pa.a += table_span(t->geometry, l);
 	}
 	return 0;
 }
@@ -146,16 +127,15 @@ static bool is_mapped(const struct boot_tables *t, struct vaddr va)
 {
 	struct paddr table = t->top;
 
-	for (unsigned l = 0; l < t->depth; l++) {
-		uint64_t entry = entry_read(t, table, entry_index(t, l, va));
+	for (unsigned l = table_top(t->geometry);; l--) {
+		uint64_t entry = entry_read(t, table, table_index(t->geometry, l, va));
 
 		if (!(entry & X86_PTE_P))
 			return false;
-		if (entry & X86_PTE_PS)
+		if (table_is_leaf(t->geometry, l, entry))
 			return true;
-		table = (struct paddr){ entry & ENTRY_ADDRESS };
+		table = (struct paddr){ entry & TABLE_ENTRY_ADDRESS };
 	}
-	return true;
 }
 
 static int map_loaded(struct boot_tables *t, const struct boot_params *params)
@@ -178,25 +158,40 @@ static struct pfn direct_end(const struct boot_params *params)
 	uint64_t frames = params->direct_map_bytes >> X86_PAGE_SHIFT;
 
 	/* 4-byte entries hold 20 bits of frame number; without paging on i386 so do addresses. */
-	if (params->paging != BOOT_PAGING_4LEVEL && frames > 1ull << 20)
+	if (params->paging != BOOT_PAGING_4LEVEL && params->paging != BOOT_PAGING_5LEVEL &&
+	    frames > 1ull << 20)
 		frames = 1ull << 20;
 	return pfn(frames);
+}
+
+/* The PDPTEs of PAE mode: only P and the address (SDM 3, 4.4.1). */
+static int pdptes_build(struct boot_tables *t)
+{
+	int error = table_new(t, 1, &t->cr3);
+
+	for (unsigned i = 0; !error && i < TABLE_TOP_FRAMES; i++)
+		entry_write(t, t->cr3, i, (t->top.a + i * FRAME_BYTES) | X86_PTE_P);
+	return error;
 }
 
 /* Step 4: page tables with the direct map. */
 static int tables_build(struct boot_tables *t, const struct boot_params *params)
 {
-	bool wide = params->paging == BOOT_PAGING_4LEVEL;
+	const struct table_geometry *g = table_geometry(params->paging);
 	struct frame_range run;
 	struct pfn from = pfn(0);
 
-	t->levels = wide ? levels_4 : levels_32;
-	t->depth = wide ? 4 : 2;
-	t->wide = wide;
+	t->geometry = g;
 	t->leaf = params->direct_leaf_bytes;
-	t->leaf_bits = X86_PTE_P | X86_PTE_RW | X86_PTE_G | (wide ? X86_PTE_XD : 0);
-	int error = table_new(t, &t->top);
+	t->cpu_lacks = params->cpu_lacks;
+	t->leaf_bits = X86_PTE_P | X86_PTE_RW;
+	t->leaf_bits |= t->cpu_lacks & BOOT_NO_PGE ? 0 : X86_PTE_G;
+	t->leaf_bits |= t->cpu_lacks & BOOT_NO_NX ? 0 : g->no_execute;
+	int error = table_new(t, g->top_frames, &t->top);
 
+	t->cr3 = t->top;
+	if (!error && g->top_frames > 1)
+		error = pdptes_build(t);
 	while (!error && memmap_next_run(params->entries, params->entry_count, from,
 					 direct_end(params), &run)) {
 		error = map_run(t, params->direct_map, run);
@@ -205,33 +200,46 @@ static int tables_build(struct boot_tables *t, const struct boot_params *params)
 	return error ? error : map_loaded(t, params);
 }
 
-/* Step 5. NXE and PSE come before the tables that use them, PGE after PG (SDM 3, 4.10.2.4). */
+/* Step 5. NXE and PSE come before the tables that use them, PGE after PG (SDM 3, 4.10.2.4). A bit
+ * that the CPU does not have is a #GP. LA57 cannot change in long mode: with 5 levels the loader
+ * has left its own 5 on. */
 static void paging_on(const struct boot_tables *t)
 {
-	if (t->wide) {
+	if (t->geometry->wide) {
+		uint64_t efer = port_read_efer();
+		bool paging = port_read_cr0() & X86_CR0_PG;
+
+		efer |= t->cpu_lacks & BOOT_NO_NX ? 0 : X86_EFER_NXE;
+		efer |= t->geometry->depth > 2 && !paging ? X86_EFER_LME : 0;
 		port_write_cr4(port_read_cr4() | X86_CR4_PAE);
-		port_write_efer(port_read_efer() | X86_EFER_NXE |
-				(port_read_cr0() & X86_CR0_PG ? 0 : X86_EFER_LME));
-	} else {
+		port_write_efer(efer);
+		if (t->geometry->depth > 4 && !paging)
+			port_write_cr4(port_read_cr4() | X86_CR4_LA57);
+	} else if (!(t->cpu_lacks & BOOT_NO_PSE)) {
 		port_write_cr4(port_read_cr4() | X86_CR4_PSE);
 	}
-	port_write_cr3(t->top.a);
+	port_write_cr3(t->cr3.a);
 	port_write_cr0(port_read_cr0() | X86_CR0_PE | X86_CR0_WP | X86_CR0_PG);
-	port_write_cr4(port_read_cr4() | X86_CR4_PGE);
+	if (!(t->cpu_lacks & BOOT_NO_PGE))
+		port_write_cr4(port_read_cr4() | X86_CR4_PGE);
 }
 
-static bool leaf_is_possible(const struct boot_params *params)
+/* NULL, or why not. */
+static const char *leaf_problem(const struct boot_params *params)
 {
+	const struct table_geometry *g = table_geometry(params->paging);
 	uint32_t leaf = params->direct_leaf_bytes;
+	bool possible = g->depth == 0 || leaf == 1u << 12;
 
-	switch (params->paging) {
-	case BOOT_PAGING_32:
-		return leaf == 1u << 12 || leaf == 1u << 22;
-	case BOOT_PAGING_4LEVEL:
-		return leaf == 1u << 12 || leaf == 1u << 21 || leaf == 1u << 30;
-	default:
-		return true;
-	}
+	for (unsigned l = 0; l < g->depth; l++)
+		possible |= g->level[l].leaf && leaf == table_span(g, l);
+	if (!possible)
+		return "boot: no leaf of that size in this mode";
+	if (leaf == 1u << 22 && !g->wide && (params->cpu_lacks & BOOT_NO_PSE))
+		return "boot: this CPU has no 4 MiB pages (PSE); the direct map needs 4 KiB leaves";
+	if (leaf == 1u << 30 && (params->cpu_lacks & BOOT_NO_1G))
+		return "boot: this CPU has no 1 GiB pages; the direct map needs smaller leaves";
+	return NULL;
 }
 
 static int refuse(struct boot_result *result, int error, const char *why)
@@ -305,6 +313,11 @@ static int plan(const struct boot_params *params, struct boot_work *w, struct bo
 	if (placement_take(&w->placement, w->state.frames, 1, &w->state.first))
 		return refuse(result, KERR_TOO_SMALL,
 			      "boot: no range of RAM holds the frame allocator's state");
+	result->room.frames = frames_for_bytes(params->room_bytes);
+	if (result->room.frames &&
+	    placement_take(&w->placement, result->room.frames, 1, &result->room.first))
+		return refuse(result, KERR_TOO_SMALL,
+			      "boot: no range of RAM holds the state of page tables and spaces");
 	return 0;
 }
 
@@ -321,6 +334,9 @@ static int hand_over(const struct boot_params *params, struct boot_work *w,
 		return refuse(result, KERR_TOO_SMALL, "boot: no frame is left over");
 	if (!params->ram_is_zero)
 		memset(state, 0, result->state_bytes);
+	if (!params->ram_is_zero && result->room.frames)
+		memset(port_ptr(vaddr_add(params->direct_map, pfn_to_paddr(result->room.first).a)),
+		       0, result->room.frames * FRAME_BYTES);
 	w->map.ranges = w->ranges;
 	*map = w->map;
 	if (params->frames->init(state, map, &w->config))
@@ -341,8 +357,10 @@ int boot(const struct boot_params *params, struct boot_result *result)
 
 	memset(&w, 0, sizeof(w));
 	memset(result, 0, sizeof(*result));
-	if (!leaf_is_possible(params))
-		return refuse(result, KERR_INVALID, "boot: no leaf of that size in this mode");
+	const char *why = leaf_problem(params);
+
+	if (why)
+		return refuse(result, KERR_INVALID, why);
 	int error = plan(params, &w, result);
 
 	if (error)
@@ -355,7 +373,7 @@ int boot(const struct boot_params *params, struct boot_result *result)
 			return refuse(result, error, "boot: RAM does not hold the page tables");
 		paging_on(&w.tables);
 		result->table_frames = w.tables.frames;
-		result->top_table = w.tables.top;
+		result->top_table = w.tables.cr3;
 	}
 	return hand_over(params, &w, result);
 }

@@ -45,6 +45,10 @@ void port_write_efer(uint64_t value);
 /* INVLPG: drops the current CPU's translation of the page that holds the address. */
 void port_invlpg(struct vaddr va);
 
+/* Has another CPU do INVLPG of each page in [va, va + pages * 4096), under what it runs, and
+ * returns when it has: an interrupt and its acknowledgement. */
+void port_shootdown(unsigned cpu, struct vaddr va, uint64_t pages);
+
 /* Serves a page fault of kernel code: the address that CR2 got, and the error code as pushed
  * (X86_PF_*). Returns true when the access is to be done again; false ends the kernel's operation
  * with a report. May touch windows itself: a fault in here on the same page for the same reason, or

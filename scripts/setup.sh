@@ -10,7 +10,7 @@ packages=(
   libglib2.0-dev libjson-glib-dev          # containers, options, INI; JSON
   libzstd-dev libxxhash-dev libarchive-dev # traces; checksums; .gz/.xz/.zst/.tar input
   libtracecmd-dev libtracefs-dev libtraceevent-dev # trace.dat
-  libdw-dev                                # source lines of reports
+  libdw-dev libelf-dev                     # source lines of reports; plugins
   check zstd                               # unit tests
   python3 python3-matplotlib python3-numpy # plots, report, lint
 )

@@ -142,6 +142,7 @@ static void enter_fiber(struct explore_player *p, unsigned cpu)
 			p->fiber[i].solo = 0;
 	machine_set_cpu(p->machine, cpu == EPILOGUE ? 0 : cpu);
 	trap_thread_use(fiber->trap);
+	trap_kernel_begin(); /* what goes wrong from here on is the kernel's doing */
 #ifdef __SANITIZE_ADDRESS__
 	__sanitizer_start_switch_fiber(&p->main_fake_stack, fiber->stack, STACK_BYTES);
 #endif
@@ -149,6 +150,7 @@ static void enter_fiber(struct explore_player *p, unsigned cpu)
 #ifdef __SANITIZE_ADDRESS__
 	__sanitizer_finish_switch_fiber(p->main_fake_stack, NULL, NULL);
 #endif
+	trap_kernel_end();
 	trap_thread_use(NULL);
 }
 

@@ -46,11 +46,6 @@ void handles_fini(struct handles *handles)
 	g_clear_pointer(&handles->entry, g_free);
 }
 
-struct handle *handles_get(const struct handles *handles, uint64_t number)
-{
-	return number > 0 && number < handles->count ? &handles->entry[number] : NULL;
-}
-
 const char *handles_request_problem(const struct event *event)
 {
 	uint32_t frames = event->u.frame.frames, align = event->u.frame.align_frames;

@@ -111,15 +111,15 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 void machine_free(struct machine *machine);
 
 /* Runs kernel boot code with that build's boot() (native or probed). Between machine_enter() and
- * machine_leave(). LAB_ERROR_USAGE with the kernel's reason when the memory manager cannot boot
- * there. */
+ * machine_leave(). LAB_ERROR_BOOT with the kernel's reason when the memory manager cannot boot
+ * there; LAB_ERROR_ALLOCATOR when it dies on the way. */
 typedef int (*machine_boot_fn)(const struct boot_params *params, struct boot_result *result);
 bool machine_boot(struct machine *machine, machine_boot_fn boot_fn, const struct frame_ops *frames,
 		  const struct frame_config *frame_config, GError **error);
 
-/* Touches all usable RAM through the direct map, so that host page faults do not fall into
- * measurements. */
-void machine_populate(struct machine *machine);
+/* Touches these frames (struct frame_range; `usable` for all RAM) through the direct map, so that
+ * host page faults do not fall into measurements. */
+void machine_populate(struct machine *machine, const GArray *ranges);
 
 /* The kernel code of this thread runs on that machine from now on (port.h answers for it). */
 void machine_enter(struct machine *machine);

@@ -118,6 +118,20 @@ void port_invlpg(struct vaddr va)
 	mmu_invlpg(cpu(), va);
 }
 
+/* The target takes what is posted before its next access, so for the sender it is done. */
+void port_shootdown(unsigned target, struct vaddr va, uint64_t pages)
+{
+	struct mmu_shootdown request = { .kind = MMU_SHOOT_PAGES,
+					 .pcid = (uint32_t)(mmu_read_cr4(cpu()) & X86_CR4_PCIDE
+								    ? mmu_read_cr3(cpu()) &
+									      X86_CR3_PCID
+								    : 0),
+					 .va = va,
+					 .pages = pages };
+
+	mmu_post_shootdown(current->cpu[target], &request);
+}
+
 void port_set_fault_handler(port_fault_handler handler, void *context)
 {
 	current->fault_handler = handler;
@@ -162,6 +176,7 @@ ALSO_PROBED(void, port_write_cr3, (uint64_t value));
 ALSO_PROBED(void, port_write_cr4, (uint64_t value));
 ALSO_PROBED(void, port_write_efer, (uint64_t value));
 ALSO_PROBED(void, port_invlpg, (struct vaddr va));
+ALSO_PROBED(void, port_shootdown, (unsigned target, struct vaddr va, uint64_t pages));
 ALSO_PROBED(void, port_set_fault_handler, (port_fault_handler handler, void *context));
 ALSO_PROBED(unsigned, port_cpu, (void));
 ALSO_PROBED(void, port_spin_wait, (const struct spinlock *lock));

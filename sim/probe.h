@@ -29,8 +29,21 @@ struct probe_counters {
 	uint64_t faults;
 };
 
+static inline void probe_counters_add(struct probe_counters *sum, const struct probe_counters *more)
+{
+	sum->loads += more->loads;
+	sum->stores += more->stores;
+	sum->atomics += more->atomics;
+	sum->cache_lines += more->cache_lines;
+	sum->tlb_lookups += more->tlb_lookups;
+	sum->tlb_misses += more->tlb_misses;
+	sum->walk_reads += more->walk_reads;
+	sum->faults += more->faults;
+}
+
 enum probe_phase {
 	PROBE_OFF = 0,
+	PROBE_LEAVE, /* the next access ends the operation: see probe_interrupt() */
 	PROBE_BOOT,  /* whose frame it is does not matter yet; holes do */
 	PROBE_RUN,   /* an operation of the allocator: checked and counted */
 	PROBE_CHECK, /* walk() and check(): reading is checked, nothing is counted */
@@ -77,6 +90,15 @@ void probe_set_stack(const void *low, size_t bytes);
 
 /* Charges what follows to COUNTERS (not cleared), as one operation. */
 void probe_phase(enum probe_phase phase, struct probe_counters *counters);
+
+/* Whose accesses the next ones are: a heap's, or (false, as at first) the frame allocator's. A heap
+ * may touch the frames it got (OWNER in the ledger), its state, and nothing else. */
+void probe_heap_owners(uint32_t owner, uint32_t state_owner);
+void probe_heap(bool heap);
+
+/* From a signal handler on this thread: the operation under way hangs, and the next access that it
+ * makes shall end it. False: nothing is being watched. */
+bool probe_interrupt(unsigned limit_ms);
 
 /* Accesses so far that were neither simulated RAM, kernel stack nor read-only data. */
 uint64_t probe_outside(void);

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "sim/heap_ledger.h"
 #include "sim/kernel.h"
 #include "sim/probe.h"
 #include "sim/recorder.h"
@@ -31,6 +32,8 @@ struct replay_config {
 	const struct frame_ops *frames[PASSES]; /* the same system in both builds */
 	const struct machine_config *machine;
 	struct frame_config frame_config;
+	const struct heap_ops *heap[PASSES]; /* NULL: frame events are replayed; else heap events */
+	struct heap_config heap_config;	     /* options, CPUs and seed; the rest is the pass's */
 	uint64_t seed; /* 0: also keeps the recorded order of simultaneous events of different CPUs
 			*/
 	enum replay_start start;
@@ -38,19 +41,19 @@ struct replay_config {
 	uint64_t until;	       /* last event to replay; REPLAY_ALL */
 	uint64_t check_events; /* run check() and compare walk() with the ledger every so many
 				  events; 0: at the ends */
-	unsigned threads;      /* native pass on so many host threads, CPUs shared out among them in
-				  turn: replay_threads.c; 0: interleaved, as recorded */
-	unsigned limit_ms;     /* with threads: threads.h */
-	bool unjudged; /* benchmark of the loop alone: no ledger, no audits, allocators that are
-			  trusted */
+	bool unjudged;	   /* benchmark of the loop alone: no ledger, no audits, allocators that are
+			      trusted */
+	unsigned limit_ms; /* CPU time after which one operation hangs; 0: none */
+	unsigned threads;  /* native pass on so many host threads, CPUs shared out among them in
+			      turn: replay_threads.c; 0: interleaved, as recorded */
 	const char *command; /* how to do this run again, for messages; --until is appended */
 };
 
 /* Something that must not be. */
 struct replay_violation {
 	uint64_t event; /* REPLAY_ALL: not during an event (boot, start state, the end) */
-	char *kind;	/* ledger verdict, "check", "walk", "probe", "page-fault", "panic", "leak",
-			   "deadlock", "hang" */
+	char *kind;	/* ledger verdict, "check", "walk", "probe", "page-fault", "crash", "hang",
+			   "panic", "leak", "deadlock" */
 	uint64_t frame;
 	char *message; /* "allocator error: ..." */
 	char *command; /* replays up to it */
@@ -58,6 +61,20 @@ struct replay_violation {
 
 enum replay_operation { OPERATION_BOOT = 0, OPERATION_ALLOC, OPERATION_FREE, OPERATIONS };
 extern const char *const replay_operation_names[OPERATIONS];
+
+/* Heap events are replayed: "boot", "heap_alloc" (realloc too), "heap_free", and their rows are by
+ * the smallest order with 2^order >= bytes. */
+extern const char *const replay_heap_operation_names[OPERATIONS];
+
+/* What a pass with a heap leaves (sim/heap_report.h). */
+struct replay_heap {
+	struct heap_totals totals; /* at the end of the trace */
+	struct heap_size sizes[HEAP_SIZE_ORDERS];
+	GArray *sites;	   /* struct heap_site; NULL without a heap */
+	GPtrArray *caches; /* char *: names of object caches by site, may hold NULL */
+	uint64_t state_bytes, kept_bytes;
+	uint64_t held_after_all; /* frames, when everything was freed */
+};
 
 struct replay_row {
 	uint64_t operations;
@@ -80,7 +97,8 @@ struct replay_result {
 		      is missing */
 	uint64_t state_bytes, table_frames, managed_frames, usable_frames;
 	double *metrics; /* at the end of the trace, in the order of the metrics table */
-	struct replay_row row[OPERATIONS][REPLAY_ORDERS];	/* probed pass: machine events */
+	struct replay_row row[OPERATIONS][REPLAY_ORDERS]; /* probed pass: machine events */
+	struct replay_heap heap;
 	uint64_t lock_acquisitions, lock_contended, lock_waits; /* of the front door's lock, from
 								   boot to the last event */
 	double seconds;		    /* host time of the event loop, wall clock */

@@ -4,6 +4,7 @@
 #include "sim/lab.h"
 #include "sim/session.h"
 #include "sim/start_state.h"
+#include "sim/trap.h"
 
 /* ---- calls into the kernel ---- */
 
@@ -32,9 +33,11 @@ static int call_alloc(struct session *session, const struct frame_request *reque
 	struct frames frames = session->frames; /* on the kernel's stack */
 
 	watch_call(session, OPERATION_ALLOC, order, count);
+	trap_kernel_begin();
 	uint64_t start = session->timed ? timer_start() : 0;
 	int status = session->kernel->frame_alloc(&frames, request, block);
 	uint64_t stop = session->timed ? timer_stop() : 0;
+	trap_kernel_end();
 	probe_phase(PROBE_OFF, NULL);
 	if (session->timed && count)
 		recorder_latency(session->recorder, false, order, request->cpu, session->event,
@@ -49,9 +52,11 @@ static int call_free(struct session *session, const struct frame_block *block, u
 	struct frames frames = session->frames;
 
 	watch_call(session, OPERATION_FREE, order, count);
+	trap_kernel_begin();
 	uint64_t start = session->timed ? timer_start() : 0;
 	int status = session->kernel->frame_free(&frames, block);
 	uint64_t stop = session->timed ? timer_stop() : 0;
+	trap_kernel_end();
 	probe_phase(PROBE_OFF, NULL);
 	if (session->timed && count)
 		recorder_latency(session->recorder, true, order, cpu, session->event,

@@ -294,7 +294,9 @@ static void do_alloc(struct party *party, struct share *share, const struct step
 					 .mobility = step->mobility,
 					 .cpu = step->cpu };
 
+	trap_kernel_begin();
 	int status = session->kernel->frame_alloc(&frames, &request, &block);
+	trap_kernel_end();
 	share->operations++;
 	if (status == KERR_OK) {
 		handle->first = block.first.n;
@@ -321,7 +323,9 @@ static void give(struct party *party, struct share *share, uint32_t handle,
 	if (!(frames.ops->caps & FRAME_CAP_FREE))
 		return;
 	pass_on(party, share, handle, block, LEDGER_HANDLE_BASE + handle, 0);
+	trap_kernel_begin();
 	int status = session->kernel->frame_free(&frames, &block);
+	trap_kernel_end();
 	share->operations++;
 	if (status != KERR_OK)
 		note(share, FOUND_REFUSED,

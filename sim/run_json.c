@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sim/fragmentation.h"
+#include "sim/heap_report.h"
 #include "sim/timer.h"
 #include "sim/version.h"
 
@@ -45,10 +46,22 @@ static void add_digest(JsonBuilder *json, const struct replay_result *done)
 	add_string(json, "digest", text);
 }
 
-/* Placements are the same in both passes: the first one that ran speaks for the run. */
-static const struct replay_result *speaker(const struct run_result *result)
+static bool has_heap(const struct run_result *result)
 {
-	return &result->pass[result->done[PASS_NATIVE] ? PASS_NATIVE : PASS_PROBED];
+	return run_speaker(result)->heap.sites != NULL;
+}
+
+static const char *const *operation_names(const struct run_result *result)
+{
+	return has_heap(result) ? replay_heap_operation_names : replay_operation_names;
+}
+
+static void add_heap(JsonBuilder *json, const struct run_result *result)
+{
+	if (!has_heap(result))
+		return;
+	json_builder_set_member_name(json, "heap");
+	json_builder_add_value(json, heap_report_json(&run_speaker(result)->heap));
 }
 
 static void add_violations(JsonBuilder *json, const struct run_result *result)
@@ -80,19 +93,9 @@ static void add_violations(JsonBuilder *json, const struct run_result *result)
 static void sum_counters(const struct replay_result *pass, struct probe_counters *sum)
 {
 	*sum = (struct probe_counters){ 0 };
-	for (unsigned operation = OPERATION_ALLOC; operation < OPERATIONS; operation++) {
-		for (unsigned order = 0; order < REPLAY_ORDERS; order++) {
-			const struct probe_counters *row = &pass->row[operation][order].counters;
-			sum->loads += row->loads;
-			sum->stores += row->stores;
-			sum->atomics += row->atomics;
-			sum->cache_lines += row->cache_lines;
-			sum->tlb_lookups += row->tlb_lookups;
-			sum->tlb_misses += row->tlb_misses;
-			sum->walk_reads += row->walk_reads;
-			sum->faults += row->faults;
-		}
-	}
+	for (unsigned operation = OPERATION_ALLOC; operation < OPERATIONS; operation++)
+		for (unsigned order = 0; order < REPLAY_ORDERS; order++)
+			probe_counters_add(sum, &pass->row[operation][order].counters);
 }
 
 static void add_counters(JsonBuilder *json, const struct probe_counters *counters)
@@ -157,7 +160,7 @@ static void add_passes(JsonBuilder *json, const struct run_result *result, bool 
 
 static void add_result(JsonBuilder *json, const struct run_result *result)
 {
-	const struct replay_result *done = speaker(result);
+	const struct replay_result *done = run_speaker(result);
 
 	add_digest(json, done);
 	add_int(json, "events", done->events);
@@ -178,7 +181,7 @@ static void add_result(JsonBuilder *json, const struct run_result *result)
 static void add_metrics(JsonBuilder *json, const struct run_result *result)
 {
 	json_builder_set_member_name(json, "metrics");
-	json_builder_add_value(json, metrics_json(speaker(result)->metrics));
+	json_builder_add_value(json, metrics_json(run_speaker(result)->metrics));
 }
 
 static void add_latency(JsonBuilder *json, const struct run_result *result)
@@ -194,7 +197,7 @@ static void add_latency(JsonBuilder *json, const struct run_result *result)
 				continue;
 			g_snprintf(
 				key, sizeof(key), "%s/%u",
-				replay_operation_names[is_free ? OPERATION_FREE : OPERATION_ALLOC],
+				operation_names(result)[is_free ? OPERATION_FREE : OPERATION_ALLOC],
 				order);
 			json_builder_add_value(json_builder_set_member_name(json, key),
 					       result_latency_json(histogram));
@@ -217,13 +220,16 @@ JsonNode *run_summary(const struct run_config *config, const struct run_result *
 
 	json_builder_begin_object(json);
 	add_string(json, "allocator", config->label);
+	if (config->heap)
+		add_string(json, "heap_name", config->heap_label);
 	add_result(json, result);
 	add_passes(json, result, true);
 	if (config->threads) {
-		add_threads(json, config, speaker(result));
+		add_threads(json, config, run_speaker(result));
 		return finish(json);
 	}
 	add_metrics(json, result);
+	add_heap(json, result);
 	add_latency(json, result);
 	return finish(json);
 }
@@ -245,7 +251,7 @@ static char *cpu_model(void)
 static void add_config(JsonBuilder *json, const struct run_config *config,
 		       const struct run_result *result)
 {
-	const struct replay_result *done = speaker(result);
+	const struct replay_result *done = run_speaker(result);
 	const struct machine_config *machine = result->machine;
 	char **names = g_strsplit(config->name ? config->name : "", "/", 2);
 	char *trace = g_path_get_basename(config->trace_path);
@@ -258,6 +264,10 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 	add_string(json, "trace", trace);
 	add_string(json, "trace_sha256", result->trace_sha256);
 	add_string(json, "frames", config->label);
+	if (result->frames_sha256)
+		add_string(json, "frames_sha256", result->frames_sha256);
+	if (config->heap)
+		add_string(json, "heap", config->heap_label);
 	add_string(json, "tables", config->tables);
 	begin(json, "options");
 	for (char **setting = config->settings; setting && *setting; setting++) {
@@ -277,8 +287,8 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 	add_string(json, "start", run_start_names[config->start]);
 	add_string(json, "place", config->place_recorded ? "recorded" : "free");
 	add_string(json, "pass",
-		   config->pass[PASS_NATIVE] && config->pass[PASS_PROBED] ? "both"
-		   : config->pass[PASS_NATIVE]				  ? "native"
+		   result->done[PASS_NATIVE] && result->done[PASS_PROBED] ? "both"
+		   : result->done[PASS_NATIVE]				  ? "native"
 									  : "probed");
 	if (config->until == REPLAY_ALL)
 		json_builder_add_null_value(json_builder_set_member_name(json, "until"));
@@ -294,7 +304,7 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 
 static void add_boot(JsonBuilder *json, const struct run_result *result)
 {
-	const struct replay_result *done = speaker(result);
+	const struct replay_result *done = run_speaker(result);
 
 	begin(json, "boot");
 	add_int(json, "state_bytes", done->state_bytes);
@@ -341,6 +351,7 @@ JsonNode *run_json(const struct run_config *config, const struct run_result *res
 	add_passes(json, result, false);
 	add_boot(json, result);
 	add_metrics(json, result);
+	add_heap(json, result);
 	json_builder_end_object(json);
 	add_host(json, result);
 	return finish(json);
@@ -374,7 +385,7 @@ void run_write_events(const struct run_result *result)
 			if (!row->operations)
 				continue;
 			struct result_events line = {
-				.operation = replay_operation_names[operation],
+				.operation = operation_names(result)[operation],
 				.order = operation == OPERATION_BOOT ? -1 : (int)order,
 				.operations = row->operations,
 				.loads = counters->loads,

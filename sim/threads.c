@@ -211,17 +211,11 @@ static bool waits_for_lock(const struct thread *thread)
  * kernel code. */
 static void end(struct threads *threads, struct thread *thread)
 {
-	char why[80];
-
 	thread->farewell++;
 	if (thread->farewell < 3)
 		return;
-	g_snprintf(why, sizeof(why), "%s within %u ms",
-		   waits_for_lock(thread) ? "waits for a lock that it does not get"
-					  : "does not come back",
-		   threads->limit_ms);
 	if (thread->farewell % 3 == 0)
-		trap_interrupt(thread->pthread, why);
+		trap_interrupt(thread->pthread, threads->limit_ms);
 	if (thread->farewell < FAREWELL_POLLS)
 		return;
 	fprintf(stderr, "lab error: host thread %u cannot be ended\n", thread->worker.index);
@@ -337,8 +331,11 @@ static void sum_up(const struct threads *threads, struct threads_report *report)
 	report->thread = culprit->worker.index;
 	report->trap = culprit->trap;
 	/* The signal was faster than its own look at what it is told. */
-	if (strcmp(report->trap.kind, "hang") == 0 && waits_for_lock(culprit))
+	if (strcmp(report->trap.kind, "hang") == 0 && waits_for_lock(culprit)) {
 		g_strlcpy(report->trap.kind, "deadlock", sizeof(report->trap.kind));
+		g_snprintf(report->trap.message, sizeof(report->trap.message),
+			   "waits for a lock that it does not get within %u ms", threads->limit_ms);
+	}
 }
 
 static struct threads *threads_new(const struct threads_config *config)

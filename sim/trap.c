@@ -27,7 +27,15 @@ enum trap_cause {
 	TRAP_UNPAGED, /* CR0.PG = 0 and no RAM there */
 	TRAP_NO_RAM,  /* the tables lead beyond RAM */
 	TRAP_REFUSED, /* the host maps no more */
-	TRAP_HANGS,   /* told so from outside */
+	TRAP_CRASH,   /* the host stopped it */
+	TRAP_HANG,
+};
+
+/* A signal of the host that is no fault of the simulated machine. */
+struct trap_crash {
+	int signal;
+	const void *address;		 /* NULL for what has none */
+	const void *pc, *stack, *caller; /* caller: where pc was called from, if it is no code */
 };
 
 struct trap_facts {
@@ -38,7 +46,8 @@ struct trap_facts {
 	bool write;
 	const void *pc;
 	struct mmu_walk walk;
-	char why[80]; /* TRAP_HANGS */
+	struct trap_crash crash;
+	unsigned limit_ms; /* TRAP_HANG */
 };
 
 /* A fault that the kernel's handler is serving. */
@@ -53,13 +62,18 @@ struct trap_thread {
 	volatile bool armed;
 	struct trap_report report;
 	struct trap_facts facts;
+	volatile bool serving;	 /* inside the lab's windows, which hold a lock */
 	volatile unsigned depth; /* of active[]; shared by nested signals */
 	struct trap_active active[TRAP_DEPTH_MAX];
 };
 
 static _Thread_local struct trap_thread own;
 static _Thread_local struct trap_thread *other; /* NULL: own */
-static struct sigaction previous;
+_Thread_local struct trap_mark trap_mark;
+
+/* How the host stops a program; SIGSEGV is also the simulated machine's page fault. */
+static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+static struct sigaction previous[G_N_ELEMENTS(signals)];
 
 static struct trap_thread *here(void)
 {
@@ -80,7 +94,7 @@ void trap_thread_use(struct trap_thread *thread)
 
 static void leave(void)
 {
-	here()->armed = false;
+	here()->armed = here()->serving = trap_mark.inside = false;
 	siglongjmp(here()->jump, 1);
 }
 
@@ -160,6 +174,33 @@ static void say_walk(struct text *text, const struct mmu_walk *walk)
 	}
 }
 
+/* A frame that ran into the guard page below the stack: the fault is next to the stack pointer. */
+#define STACK_REACH (64 * 1024)
+
+static bool overflowed(const struct trap_crash *crash)
+{
+	uintptr_t address = (uintptr_t)crash->address, stack = (uintptr_t)crash->stack;
+
+	return crash->signal == SIGSEGV && address < stack + STACK_REACH &&
+	       address + STACK_REACH > stack;
+}
+
+static void say_crash(struct text *text, const struct trap_crash *crash)
+{
+	bool placed = crash->signal == SIGSEGV || crash->signal == SIGBUS;
+
+	if (overflowed(crash))
+		say(text, "stack overflow");
+	else if (crash->caller)
+		say(text, "%s: a jump to %p, where there is no code", strsignal(crash->signal),
+		    crash->pc);
+	else if (placed)
+		say(text, "%s at host address %p, outside of the machine", strsignal(crash->signal),
+		    crash->address);
+	else
+		say(text, "%s", strsignal(crash->signal));
+}
+
 static void say_cause(struct text *text, const struct trap_facts *facts)
 {
 	const char *verb = facts->write ? "write" : "read";
@@ -178,6 +219,12 @@ static void say_cause(struct text *text, const struct trap_facts *facts)
 	case TRAP_REFUSED:
 		say(text, "the host maps no window for kernel address 0x%" PRIx64,
 		    facts->fault.cr2.a);
+		return;
+	case TRAP_CRASH:
+		say_crash(text, &facts->crash);
+		return;
+	case TRAP_HANG:
+		say(text, "does not come back within %u ms of CPU time", facts->limit_ms);
 		return;
 	default:
 		say_fault(text, &facts->fault);
@@ -209,25 +256,15 @@ static void say_rest(struct text *text, const struct trap_facts *facts)
 	}
 }
 
-static void report_hang(const struct trap_facts *facts, struct trap_report *report)
-{
-	char *place = source_line(facts->pc);
-
-	g_strlcpy(report->kind, "hang", sizeof(report->kind));
-	g_snprintf(report->message, sizeof(report->message), "%s, at %s", facts->why, place);
-	g_free(place);
-}
-
 static void report_facts(const struct trap_facts *facts, struct trap_report *report)
 {
 	struct text text = { report->message, sizeof(report->message) };
 	bool twice = facts->cause == TRAP_SAME_AGAIN || facts->cause == TRAP_TOO_DEEP;
-	const char *kind = facts->cause == TRAP_REFUSED ? "lab" : "page-fault";
+	const char *kind = facts->cause == TRAP_REFUSED ? "lab"
+			   : facts->cause == TRAP_CRASH ? "crash"
+			   : facts->cause == TRAP_HANG	? "hang"
+							: "page-fault";
 
-	if (facts->cause == TRAP_HANGS) {
-		report_hang(facts, report);
-		return;
-	}
 	g_strlcpy(report->kind, twice ? "double-fault" : kind, sizeof(report->kind));
 	say_cause(&text, facts);
 	if (facts->pc) {
@@ -302,17 +339,76 @@ void trap_no_ram(struct machine *machine, struct vaddr va, struct paddr paddr, c
 	abort();
 }
 
+/* ---- Crashes and hangs ---- */
+
+static const void *registers_pc(const void *state)
+{
+	return (const void *)(uintptr_t)((const ucontext_t *)state)->uc_mcontext.gregs[REG_RIP];
+}
+
+static struct trap_crash crash_of(int signal, const siginfo_t *info, const void *state)
+{
+	const ucontext_t *registers = state;
+	struct trap_crash crash = { .signal = signal, .pc = registers_pc(state) };
+
+	crash.stack = (const void *)(uintptr_t)registers->uc_mcontext.gregs[REG_RSP];
+	if (signal == SIGSEGV || signal == SIGBUS)
+		crash.address = info->si_addr;
+	/* A call of what is no code has left the place behind the call on the stack. */
+	if (signal == SIGSEGV && crash.address == crash.pc)
+		memcpy(&crash.caller, crash.stack, sizeof(crash.caller));
+	return crash;
+}
+
+static const void *crash_place(const struct trap_crash *crash)
+{
+	return crash->caller ? (const char *)crash->caller - 1 : crash->pc;
+}
+
+void trap_describe_crash(int signal, const siginfo_t *info, const void *state, char *buffer,
+			 gsize bytes)
+{
+	struct trap_crash crash = crash_of(signal, info, state);
+	struct text text = { buffer, bytes };
+	char *place = source_line(crash_place(&crash));
+
+	say_crash(&text, &crash);
+	say(&text, ", at %s", place);
+	g_free(place);
+}
+
+static void die_of_crash(int signal, const siginfo_t *info, const void *state)
+{
+	struct trap_facts facts = { .cause = TRAP_CRASH, .crash = crash_of(signal, info, state) };
+
+	facts.pc = crash_place(&facts.crash);
+	here()->facts = facts;
+	leave();
+}
+
+void trap_hang(unsigned limit_ms, const void *pc)
+{
+	if (!here()->armed || here()->serving)
+		return;
+	here()->facts = (struct trap_facts){ .cause = TRAP_HANG, .limit_ms = limit_ms, .pc = pc };
+	leave();
+}
+
 /* ---- The signal ---- */
 
 static void pass_on(int signal, siginfo_t *info, void *context)
 {
-	if (previous.sa_flags & SA_SIGINFO) {
-		previous.sa_sigaction(signal, info, context);
-	} else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
-		previous.sa_handler(signal);
+	const struct sigaction *before = previous;
+
+	for (gsize i = 0; i < G_N_ELEMENTS(signals); i++)
+		if (signals[i] == signal)
+			before = &previous[i];
+	if (before->sa_flags & SA_SIGINFO) {
+		before->sa_sigaction(signal, info, context);
+	} else if (before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN) {
+		before->sa_handler(signal);
 	} else {
-		sigaction(signal, &previous,
-			  NULL); /* the access faults again and ends the program */
+		sigaction(signal, before, NULL); /* the access faults again and ends the program */
 	}
 }
 
@@ -333,8 +429,10 @@ static bool serve(struct machine *machine, struct vaddr va, bool write, const vo
 
 	for (unsigned tries = 0; tries < TRAP_TRIES_MAX; tries++) {
 		struct mmu_cpu *cpu = machine->cpu[machine_cpu(machine)];
+		here()->serving = true;
 		enum window_verdict verdict =
 			window_touch(machine->windows, cpu, va, write, &fault);
+		here()->serving = false;
 		if (verdict == WINDOW_READY)
 			return true;
 		if (!here()->armed)
@@ -361,59 +459,41 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 	struct machine *machine = machine_current();
 	const ucontext_t *state = context;
 
-	if (!machine || !machine_holds(machine, info->si_addr)) {
+	if (!machine || signal != SIGSEGV || !machine_holds(machine, info->si_addr)) {
+		if (here()->armed && trap_mark.inside)
+			die_of_crash(signal, info, context);
 		pass_on(signal, info, context);
 		return;
 	}
 	unblock(signal);
 	bool write = (state->uc_mcontext.gregs[REG_ERR] >> 1) & 1;
-	const void *pc = (const void *)(uintptr_t)state->uc_mcontext.gregs[REG_RIP];
+	const void *pc = registers_pc(context);
 	if (!serve(machine, machine_vaddr(machine, info->si_addr), write, pc))
 		pass_on(signal, info, context);
 	errno = saved_errno;
 }
 
-/* ---- The other signal: from a thread that watches this one ---- */
+/* ---- The signal of a thread that watches this one ---- */
 
-static struct {
-	pthread_mutex_t lock;
-	char why[80];
-} interrupting = { .lock = PTHREAD_MUTEX_INITIALIZER };
+static unsigned interrupt_ms; /* atomic */
 
-/* No pc of the kernel's own is needed to leave, only for the report. */
 static void on_interrupt(int signal, siginfo_t *info, void *context)
 {
-	const ucontext_t *state = context;
-
 	(void)signal;
 	(void)info;
-	if (!here()->armed)
-		return;
-	here()->facts = (struct trap_facts){
-		.cause = TRAP_HANGS,
-		.pc = (const void *)(uintptr_t)state->uc_mcontext.gregs[REG_RIP],
-	};
-	memcpy(here()->facts.why, interrupting.why, sizeof(interrupting.why));
-	leave();
+	trap_hang(__atomic_load_n(&interrupt_ms, __ATOMIC_RELAXED), registers_pc(context));
 }
 
-static void install_interrupt(void)
+void trap_interrupt(pthread_t thread, unsigned limit_ms)
 {
 	struct sigaction action = { .sa_sigaction = on_interrupt,
 				    .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
 
 	sigemptyset(&action.sa_mask);
+	__atomic_store_n(&interrupt_ms, limit_ms, __ATOMIC_RELAXED);
 	if (sigaction(SIGURG, &action, NULL) != 0)
 		g_error("lab error: sigaction: %s", g_strerror(errno));
-}
-
-void trap_interrupt(pthread_t thread, const char *why)
-{
-	pthread_mutex_lock(&interrupting.lock);
-	install_interrupt();
-	g_strlcpy(interrupting.why, why, sizeof(interrupting.why));
 	pthread_kill(thread, SIGURG);
-	pthread_mutex_unlock(&interrupting.lock);
 }
 
 static void install_handler(void)
@@ -425,8 +505,9 @@ static void install_handler(void)
 	struct sigaction action = { .sa_sigaction = on_fault,
 				    .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK };
 	sigemptyset(&action.sa_mask);
-	if (sigaction(SIGSEGV, &action, &previous) != 0)
-		g_error("lab error: sigaction: %s", g_strerror(errno));
+	for (gsize i = 0; i < G_N_ELEMENTS(signals); i++)
+		if (sigaction(signals[i], &action, &previous[i]) != 0)
+			g_error("lab error: sigaction: %s", g_strerror(errno));
 	g_once_init_leave(&once, 1);
 }
 

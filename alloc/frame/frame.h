@@ -96,6 +96,12 @@ struct frame_stats {
 	uint64_t managed_frames; /* handed over by init */
 	uint64_t free_frames;	 /* could be handed out now */
 	uint64_t kept_frames;	 /* taken for the allocator's own records since init */
+	/* With FRAME_CAP_MOBILITY, else 0: allocations served from another mobility type's free
+	 * blocks, and those of them whose block was smaller than a page block (metric 9). */
+	uint64_t fallbacks;
+	uint64_t fragmenting_fallbacks;
+	/* Runs that a system with a brk refused while at least so many frames were free (22). */
+	uint64_t brk_refused;
 };
 
 enum frame_state { FRAME_FREE = 0, FRAME_USED };

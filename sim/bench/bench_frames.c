@@ -105,7 +105,7 @@ static bool real_init(struct contestant *self, const char *name, const struct pl
 	self->frames = self->machine->boot.frames;
 	self->live = g_new0(struct frame_block, LIVE);
 	if (booted)
-		machine_populate(self->machine);
+		machine_populate(self->machine, self->machine->usable);
 	for (uint32_t slot = 0; booted && slot < LIVE; slot++)
 		real_alloc(self, slot, 0);
 	machine_leave();

@@ -199,7 +199,9 @@ int cli_check(const struct cli_command *command, int argc, char **argv)
 				   .schedules = EXPLORE_SCHEDULES };
 	const GOptionEntry entries[] = {
 		{ "frames", 'f', 0, G_OPTION_ARG_STRING, &options.frames,
-		  "Page-frame allocator (kmemlab list frames); default: all of them", "NAME" },
+		  "Page-frame allocator (kmemlab list frames), or a plugin's file; default: all of "
+		  "the lab's own",
+		  "NAME|PLUGIN.so" },
 		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &options.settings,
 		  "Only with this setting, in place of each option's values in turn",
 		  "frames.KEY=VALUE" },

@@ -11,8 +11,8 @@
 
 const struct cli_command cli_commands[] = {
 	{ "list", "[frames|heaps|tables|spaces|machines|workloads|metrics]",
-	  "what there is to choose from", "  kmemlab list frames\n  kmemlab list metrics --json",
-	  cli_list },
+	  "what there is to choose from",
+	  "  kmemlab list frames --frames ./mine.so\n  kmemlab list metrics --json", cli_list },
 	{ "import", "FILE -o TRACE.kmt", "make a .kmt trace of a recording",
 	  "The format is detected from the content. A ground-truth.tar.zst or ground-truth/ beside "
 	  "the recording is used for the\n"
@@ -20,8 +20,48 @@ const struct cli_command cli_commands[] = {
 	  "  kmemlab import trace.dat -o redis.kmt\n  kmemlab import report.txt.zst --state "
 	  "ground-truth.tar.zst -o thp.kmt",
 	  cli_import },
+	{ "generate", "WORKLOAD [KEY=VALUE ...] -o TRACE.kmt",
+	  "make a .kmt trace of a workload that nobody recorded",
+	  "The same workload, parameters and seed give the same file on every machine. kmemlab "
+	  "list "
+	  "workloads shows what there is,\n"
+	  "--parameters what can be set.\n\n"
+	  "  kmemlab generate larson threads=4 slots=500 --seed 7 -o larson.kmt\n"
+	  "  kmemlab generate frame-churn live=80 ram=128M -o churn.kmt\n"
+	  "  kmemlab generate robson --parameters",
+	  cli_generate },
+	{ "record", "-o TRACE.kmt [--seconds N] [-- COMMAND ...]",
+	  "record this machine's kernel (as root) into a trace",
+	  "Records the page events of the whole machine through tracefs while a command runs, or "
+	  "for "
+	  "some seconds, with\n"
+	  "snapshots of /proc at both ends. scripts/record-guest.sh does the same in QEMU, without "
+	  "root. Exit 2 without\n"
+	  "permission, 3 where there is no tracefs.\n\n"
+	  "  sudo kmemlab record -o make.kmt -- make -j4\n"
+	  "  sudo kmemlab record -o minute.kmt --seconds 60 --snapshots 5 --faults",
+	  cli_record },
 	{ "info", "TRACE.kmt", "what a trace holds",
-	  "  kmemlab info redis.kmt\n  kmemlab info redis.kmt --dump | less", cli_info },
+	  "  kmemlab info redis.kmt\n  kmemlab info redis.kmt --dump | less\n"
+	  "  kmemlab info redis.kmt --distributions --plot redis.svg",
+	  cli_info },
+	{ "trace", "ACTION ...", "cut, merge, filter, scale, anonymise, diff, validate, convert",
+	  "  cut TRACE.kmt --events A..B | --time A..B   a piece, with what is alive where it "
+	  "begins\n"
+	  "  merge A.kmt B.kmt ...       pieces to a whole; other traces: machines side by side\n"
+	  "  filter TRACE.kmt [--task LIST] [--cpu LIST] [--order A..B]   with the frees of what "
+	  "is "
+	  "kept\n"
+	  "  scale TRACE.kmt --copies K [--shift SECONDS]   the workload K times at once\n"
+	  "  anonymise TRACE.kmt [--key TEXT]   names and call sites as keyed hashes\n"
+	  "  diff A.kmt B.kmt            exit 1 if anything differs\n"
+	  "  validate TRACE.kmt ...      whether all of it makes sense\n"
+	  "  convert FILE                a trace to its text twin, or back, without loss\n"
+	  "All but diff and validate need -o FILE.\n\n"
+	  "  kmemlab trace cut redis.kmt --time 5..10 -o five.kmt\n"
+	  "  kmemlab trace filter redis.kmt --task redis-server --order 1..9 -o big.kmt\n"
+	  "  kmemlab trace scale redis.kmt --copies 8 --shift 0.5 -o eight.kmt",
+	  cli_trace },
 	{ "replay", "TRACE.kmt --frames NAME", "run one trace against one allocator",
 	  "Boots a machine, sets up the trace's start state and replays every event, once natively "
 	  "(latency) and once probed\n"
@@ -96,6 +136,7 @@ int cli_fail(GError *error)
 	static const int lab_codes[] = { [LAB_ERROR_USAGE] = CLI_USAGE,
 					 [LAB_ERROR_BOOT] = CLI_USAGE,
 					 [LAB_ERROR_INPUT] = CLI_BAD_INPUT,
+					 [LAB_ERROR_ALLOCATOR] = CLI_CHECK_FAILED,
 					 [LAB_ERROR_LAB] = CLI_INTERNAL };
 	int code = CLI_INTERNAL;
 

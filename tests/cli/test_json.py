@@ -2,7 +2,7 @@
 
 import re
 
-from program import Case, main, run
+from program import OK, Case, main, run
 
 LISTS = ("frames", "heaps", "tables", "spaces", "machines", "workloads", "metrics")
 
@@ -151,6 +151,20 @@ class Replay(Case):
     def test_quiet_prints_nothing(self):
         done = run("replay", self.trace(), "--frames", "buddy", "--quiet")
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+
+    def test_text_says_what_the_json_says(self):
+        done = self.replay()
+        text = self.assert_exit(OK, "replay", self.trace(), "--frames", "buddy").stdout
+        for words in (f"native  digest {done['digest']}", f"probed  digest {done['digest']}",
+                      f"(unusable_o9 {done['metrics']['unusable_o9']:.3f})",
+                      f"in {done['metrics']['free_runs']} runs",
+                      f"{done['metrics']['metadata_bytes_per_frame']:.2f} bytes a frame"):
+            self.assertIn(words, text)
+        # Latency belongs to the native pass, machine events to the probed one.
+        self.assertEqual(len(re.findall(r"(?m)^frame_(?:alloc|free) ", text)), 4)
+        alone = self.assert_exit(OK, "replay", self.trace(), "--frames", "buddy",
+                                 "--pass", "probed").stdout
+        self.assertEqual(len(re.findall(r"(?m)^frame_(?:alloc|free) ", alone)), 2)
 
     def test_larger_leaves_of_the_direct_map_cost_fewer_walks(self):
         large = self.replay("--set", "machine.leaf=2M", frames="stack", largest_order=0)

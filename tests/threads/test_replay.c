@@ -341,9 +341,10 @@ static const struct {
 	const char *kind;
 	const char *words;
 } endless[] = {
-	{ &hangs, "hang", "does not come back within 300 ms, at tests/threads/test_replay.c" },
+	{ &hangs, "hang",
+	  "does not come back within 300 ms of CPU time, at tests/threads/test_replay.c" },
 	{ &hangs_locked, "hang",
-	  "does not come back within 300 ms, at tests/threads/test_replay.c" },
+	  "does not come back within 300 ms of CPU time, at tests/threads/test_replay.c" },
 	{ &panics, "panic", "planted panic" },
 	{ &forgets, "deadlock", "waits for a lock" },
 	{ &twice, "deadlock", "waits for a lock that it has itself" },

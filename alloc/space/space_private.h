@@ -1,0 +1,52 @@
+/*
+ * space_private.h - what the files of alloc/space/ share; nobody else includes it.
+ *
+ *   space.c         start, new spaces, exit, switch; frames of pages
+ *   space_region.c  map, unmap, protect, brk
+ *   space_fault.c   the page-fault handler and its report
+ *   space_fork.c    fork
+ *   space_check.c   invariants
+ */
+#ifndef KMEMLAB_ALLOC_SPACE_SPACE_PRIVATE_H
+#define KMEMLAB_ALLOC_SPACE_SPACE_PRIVATE_H
+
+#include "alloc/space/region.h"
+#include "alloc/space/space.h"
+
+static inline bool space_has(const struct spaces *s, enum space_cap cap)
+{
+	return s->policy->caps & cap;
+}
+
+static inline bool is_zero_page(const struct spaces *s, struct paddr pa)
+{
+	return paddr_to_pfn(pa).n == s->zero.n;
+}
+
+/* Rights of a page that is its region's own, and may be written in place. */
+static inline unsigned page_rights(unsigned rights)
+{
+	return (rights ? TABLE_USER : 0) | (rights & SPACE_WRITE ? TABLE_WRITE : 0) |
+	       (rights & SPACE_EXEC ? TABLE_EXEC : 0);
+}
+
+/* A frame for a user's page with one user; not cleared. */
+int space_take_page(struct spaces *s, struct pfn *frame) KERR_MUST_CHECK;
+void space_clear_page(struct spaces *s, struct pfn frame);
+void space_copy_page(struct spaces *s, struct pfn to, struct pfn from);
+/* One user less; the last one frees. Zero pages have no users. */
+void space_drop_page(struct spaces *s, struct paddr pa);
+/* A table_visit_fn for table_unmap(); CONTEXT is a struct space_drop. */
+struct space_drop {
+	struct spaces *spaces;
+	struct space *space;
+};
+int space_drop_leaf(void *context, struct vaddr va, const struct table_leaf *leaf);
+/* Maps one page, counted. */
+int space_map_page(struct spaces *s, struct space *space, uint64_t address, struct pfn frame,
+		   unsigned rights) KERR_MUST_CHECK;
+
+struct region *space_new_region(struct spaces *s);
+void space_free_region(struct spaces *s, struct region *region);
+
+#endif
