@@ -445,6 +445,8 @@ static void session_clear(struct session *session)
 	handles_fini(&session->handles);
 	if (session->start)
 		g_array_unref(session->start);
+	if (session->held)
+		g_array_unref(session->held);
 	g_array_unref(session->untouched);
 	session_heap_free(session);
 	g_clear_pointer(&session->ledger, ledger_free);

@@ -15,13 +15,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "sim/fixture.h"
 #include "sim/heap_ledger.h"
 #include "sim/kernel.h"
 #include "sim/probe.h"
 #include "sim/recorder.h"
 #include "workloads/trace.h"
 
-enum replay_start { START_ASCENDING = 0, START_RECORDED, START_SHUFFLED };
+enum replay_start { START_ASCENDING = 0, START_RECORDED, START_SHUFFLED, START_FIXTURE };
 
 #define REPLAY_ALL	      UINT64_MAX
 #define REPLAY_ORDERS	      32  /* 2^31 frames is the largest request */
@@ -37,8 +38,10 @@ struct replay_config {
 	uint64_t seed; /* 0: also keeps the recorded order of simultaneous events of different CPUs
 			*/
 	enum replay_start start;
-	bool place_recorded;   /* ask AT-capable allocators for the recorded frames */
-	uint64_t until;	       /* last event to replay; REPLAY_ALL */
+	const struct fixture *fixture; /* START_FIXTURE: before the start section, in the place of
+					  the untouched frames */
+	bool place_recorded;	       /* ask AT-capable allocators for the recorded frames */
+	uint64_t until;		       /* last event to replay; REPLAY_ALL */
 	uint64_t check_events; /* run check() and compare walk() with the ledger every so many
 				  events; 0: at the ends */
 	bool unjudged;	   /* benchmark of the loop alone: no ledger, no audits, allocators that are
@@ -91,6 +94,7 @@ struct replay_result {
 	uint64_t start_failures;	    /* of them, not placed at all */
 	uint64_t displaced; /* placed elsewhere than --start or --place recorded asked for */
 	uint64_t untouched_frames;
+	struct fixture_reached fixture; /* START_FIXTURE: before the start section */
 	uint64_t violations;
 	GPtrArray *violation_list; /* struct replay_violation *, the first REPLAY_VIOLATIONS_MAX */
 	bool died; /* the kernel did, or its check() found it corrupt: what follows the last event

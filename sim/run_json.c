@@ -33,17 +33,21 @@ static void begin(JsonBuilder *json, const char *key)
 	json_builder_begin_object(json_builder_set_member_name(json, key));
 }
 
-/* With host threads there is none. */
-static void add_digest(JsonBuilder *json, const struct replay_result *done)
+static void add_hash(JsonBuilder *json, const char *key, uint64_t hash)
 {
 	char text[17];
 
-	if (!done->digested) {
+	g_snprintf(text, sizeof(text), "%016" G_GINT64_MODIFIER "x", hash);
+	add_string(json, key, text);
+}
+
+/* With host threads there is none. */
+static void add_digest(JsonBuilder *json, const struct replay_result *done)
+{
+	if (done->digested)
+		add_hash(json, "digest", done->digest);
+	else
 		json_builder_add_null_value(json_builder_set_member_name(json, "digest"));
-		return;
-	}
-	g_snprintf(text, sizeof(text), "%016" G_GINT64_MODIFIER "x", done->digest);
-	add_string(json, "digest", text);
 }
 
 static bool has_heap(const struct run_result *result)
@@ -158,7 +162,21 @@ static void add_passes(JsonBuilder *json, const struct run_result *result, bool 
 	json_builder_end_object(json);
 }
 
-static void add_result(JsonBuilder *json, const struct run_result *result)
+static void add_fixture(JsonBuilder *json, const struct fixture_reached *reached)
+{
+	begin(json, "start_state");
+	add_hash(json, "target_hash", reached->target_hash);
+	add_hash(json, "reached_hash", reached->reached_hash);
+	add_int(json, "target_free_frames", reached->target_free_frames);
+	add_int(json, "reached_free_frames", reached->reached_free_frames);
+	add_int(json, "missing_frames", reached->missing_frames);
+	add_int(json, "extra_frames", reached->extra_frames);
+	add_double(json, "distance", reached->distance);
+	json_builder_end_object(json);
+}
+
+static void add_result(JsonBuilder *json, const struct run_config *config,
+		       const struct run_result *result)
 {
 	const struct replay_result *done = run_speaker(result);
 
@@ -174,6 +192,8 @@ static void add_result(JsonBuilder *json, const struct run_result *result)
 	add_int(json, "displaced", done->displaced);
 	add_int(json, "untouched_frames", done->untouched_frames);
 	add_lock(json, done);
+	if (config->start.fixture)
+		add_fixture(json, &done->fixture);
 	add_bool(json, "digests_differ", result->digests_differ);
 	add_violations(json, result);
 }
@@ -222,7 +242,7 @@ JsonNode *run_summary(const struct run_config *config, const struct run_result *
 	add_string(json, "allocator", config->label);
 	if (config->heap)
 		add_string(json, "heap_name", config->heap_label);
-	add_result(json, result);
+	add_result(json, config, result);
 	add_passes(json, result, true);
 	if (config->threads) {
 		add_threads(json, config, run_speaker(result));
@@ -284,7 +304,7 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 	add_int(json, "direct_leaf_bytes", machine->leaf_bytes);
 	add_int(json, "cpus", machine->cpus);
 	add_int(json, "seed", config->seed);
-	add_string(json, "start", run_start_names[config->start]);
+	add_string(json, "start", run_start_name(&config->start));
 	add_string(json, "place", config->place_recorded ? "recorded" : "free");
 	add_string(json, "pass",
 		   result->done[PASS_NATIVE] && result->done[PASS_PROBED] ? "both"
@@ -347,7 +367,7 @@ JsonNode *run_json(const struct run_config *config, const struct run_result *res
 	add_int(json, "schema", 1);
 	add_config(json, config, result);
 	begin(json, "result");
-	add_result(json, result);
+	add_result(json, config, result);
 	add_passes(json, result, false);
 	add_boot(json, result);
 	add_metrics(json, result);

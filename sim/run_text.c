@@ -139,11 +139,25 @@ static void add_events(GString *text, const struct replay_result *done, bool is_
 			       (double)sum.tlb_misses * each);
 }
 
+static void add_start(GString *text, const struct fixture *fixture,
+		      const struct fixture_reached *reached)
+{
+	g_string_append_printf(text,
+			       "start   %s %016" PRIx64 "  %" PRIu64 " of %" PRIu64
+			       " frames free (%" PRIu64 " missing, %" PRIu64
+			       " more held), distance %.4f\n",
+			       fixture->name, reached->target_hash, reached->reached_free_frames,
+			       reached->target_free_frames, reached->missing_frames,
+			       reached->extra_frames, reached->distance);
+}
+
 char *run_text(const struct run_config *config, const struct run_result *result)
 {
 	GString *text = g_string_new(NULL);
 	const struct replay_result *speaker = run_speaker(result);
 
+	if (config->start.fixture)
+		add_start(text, config->start.fixture, &speaker->fixture);
 	for (unsigned pass = 0; pass < PASSES; pass++)
 		if (result->done[pass])
 			add_pass(text, pass, &result->pass[pass]);

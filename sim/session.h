@@ -4,6 +4,7 @@
  *
  *   replay.c          the pass: power on, boot, the event loop, the end
  *   replay_frames.c   the frame slot: start state, allocations, frees, giving everything back
+ *   replay_fixture.c  a fixture as the start state
  *   replay_threads.c  the event loop on host threads
  *   replay_heap.c     the heap slot: objects allocated, resized, verified and freed
  *   replay_verdict.c  what is found wrong on the way
@@ -43,6 +44,7 @@ struct session {
 	GArray *rehearsed; /* struct frame_range: what an untimed pass touched; NULL: none was */
 	struct replay_result *result;
 	GArray *start;	   /* struct start_item */
+	GArray *held;	   /* uint64_t: frames that a fixture holds; or NULL */
 	GArray *untouched; /* struct frame_block: held from the start, for no handle */
 	uint64_t event;	   /* being replayed; REPLAY_ALL outside of the events */
 	uint64_t time_ns;
@@ -67,10 +69,15 @@ void session_audit(struct session *session);
 void session_violation_free(gpointer violation);
 
 /* replay_frames.c: kernel code runs in these; inside trap_run() only. */
+void session_fixture(struct session *session); /* replay_fixture.c */
 void session_start_state(struct session *session);
 void session_frame_alloc(struct session *session, const struct event *event);
 void session_frame_free(struct session *session, const struct event *event);
 void session_give_back(struct session *session);
+/* A block for no handle, held for the fixture. False: there is none. */
+bool session_hold(struct session *session, const struct frame_request *request);
+/* Gives it back; the caller takes it out of session->untouched. */
+void session_let_go(struct session *session, const struct frame_block *block);
 
 /* replay_heap.c. Host side: the books; before and after kernel code runs. */
 bool session_heap_new(struct session *session, uint64_t handles, GError **error);

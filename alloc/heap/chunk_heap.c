@@ -146,8 +146,10 @@ static struct chunk *grow(struct chunk_heap *heap, uint64_t bytes, uint8_t zone)
 	uint64_t frames = need > heap->grow_frames ? need : heap->grow_frames;
 	struct heap_run run = heap_pages_get(&heap->pages, frames, 1, zone);
 
-	if (!run.at && frames > need)
-		run = heap_pages_get(&heap->pages, need, 1, zone);
+	while (!run.at && frames > need) {
+		frames = frames / 2 > need ? frames / 2 : need;
+		run = heap_pages_get(&heap->pages, frames, 1, zone);
+	}
 	if (!run.at)
 		return NULL;
 	chunk_heap_adopt(heap, run);

@@ -32,6 +32,9 @@
  *      such objects as magazines and what they hold
  *   6  totals are what slabs and runs hold
  *
+ * A free believes a sealed head between the lowest and the highest slab that there ever was; one in
+ * 2^32 stray pages looks like one.
+ *
  * Cost: O(1); with the magazine hit, the bits of one slab. Head of 48 bytes and two bits an object.
  * State: 128 bytes a cache, and 8 bytes for each 2 MiB of RAM. Magazines are objects of a general
  * cache.
@@ -112,7 +115,7 @@ struct slab_cache {
 	heap_constructor constructor;
 	struct slab *partial, *empty;
 	struct magazine **magazine; /* by CPU; NULL: none yet */
-	uint64_t slabs, used;
+	uint64_t slabs, used;	    /* objects in customers' hands */
 };
 
 struct slab_heap {
@@ -122,9 +125,9 @@ struct slab_heap {
 	uint64_t option[HEAP_OPTIONS_MAX];
 	uint32_t cpus;
 	uint32_t caches; /* cache 0 is none; 1 .. GENERAL the general ones */
-	uint64_t slabs, run_frames;
-	uint64_t used_objects, used_bytes;
-	uint8_t general[SMALL_STEPS];				 /* the cache for (bytes + 7) / 8 */
+	uint64_t slabs, runs, run_frames;
+	const char *low, *high;	      /* slabs were never outside of these */
+	uint8_t general[SMALL_STEPS]; /* the cache for (bytes + 7) / 8 */
 	uint16_t aligned[ALIGN_LAST - ALIGN_FIRST + 1][GENERAL]; /* caches; 0: not made yet */
 	struct slab_cache cache[CACHES_MAX + 1];
 	uint64_t root[];
@@ -264,6 +267,10 @@ static struct slab *new_slab(struct slab_heap *h, struct slab_cache *c, uint8_t 
 		heap_pages_put(&h->pages, run);
 		return NULL;
 	}
+	if (run.at < h->low || !h->low)
+		h->low = run.at;
+	if (run.at + FRAME_BYTES > h->high)
+		h->high = run.at + FRAME_BYTES;
 	s->cache = number;
 	s->vacant_objects = c->objects;
 	colour(h, c, s);
@@ -447,8 +454,7 @@ static int alloc_run(struct slab_heap *h, const struct heap_request *r, void **o
 		return KERR_NO_MEMORY;
 	}
 	h->run_frames += run.frames;
-	h->used_objects++;
-	h->used_bytes += (uint64_t)run.frames * FRAME_BYTES;
+	h->runs++;
 	*out = run.at;
 	return 0;
 }
@@ -483,9 +489,8 @@ static struct slab_cache *cache_for(struct slab_heap *h, const struct heap_reque
 						    : aligned_cache(h, r);
 }
 
-static int slab_alloc(void *state, const struct heap_request *request, void **out)
+static int alloc_now(struct slab_heap *h, const struct heap_request *request, void **out)
 {
-	struct slab_heap *h = state;
 	struct slab_cache *c = cache_for(h, request);
 
 	if (!c)
@@ -496,8 +501,6 @@ static int slab_alloc(void *state, const struct heap_request *request, void **ou
 	struct slab *s = slab_of(object);
 	mark(c, s, object_number(c, s, object), true);
 	c->used++;
-	h->used_objects++;
-	h->used_bytes += c->bytes;
 	*out = object;
 	return 0;
 }
@@ -506,9 +509,9 @@ static int slab_alloc(void *state, const struct heap_request *request, void **ou
 static struct slab *live_slab(const struct slab_heap *h, const void *object)
 {
 	struct slab *s = slab_of(object);
-	uint64_t word = page_map_get(&h->map, object);
 
-	if (!word || (word & RUN_MARK) || s->seal != seal_of(h, s))
+	if ((const char *)s < h->low || (const char *)s >= h->high || s->seal != seal_of(h, s) ||
+	    s->cache > h->caches)
 		return NULL;
 	const struct slab_cache *c = &h->cache[s->cache];
 	uint64_t offset = (uint64_t)((const char *)object - s->first);
@@ -537,8 +540,7 @@ static int free_run(struct slab_heap *h, void *object)
 	page_map_clear(&h->map, object, 1);
 	heap_pages_put(&h->pages, (struct heap_run){ object, (uint32_t)frames });
 	h->run_frames -= frames;
-	h->used_objects--;
-	h->used_bytes -= frames * FRAME_BYTES;
+	h->runs--;
 	return 0;
 }
 
@@ -555,8 +557,6 @@ static int slab_free(void *state, void *object)
 	struct slab_cache *c = &h->cache[s->cache];
 	mark(c, s, object_number(c, s, object), false);
 	c->used--;
-	h->used_objects--;
-	h->used_bytes -= c->bytes;
 	free_object(h, c, object);
 	return 0;
 }
@@ -596,18 +596,33 @@ static void slab_trim(void *state)
 			drop_slab(h, &h->cache[i], h->cache[i].empty);
 }
 
+static int slab_alloc(void *state, const struct heap_request *request, void **out)
+{
+	int error = alloc_now(state, request, out);
+
+	if (error != KERR_NO_MEMORY)
+		return error;
+	/* What magazines and empty slabs of other caches hold. */
+	slab_trim(state);
+	return alloc_now(state, request, out);
+}
+
 /* ---- looking at it ---- */
 
 static void slab_stats(const void *state, struct heap_stats *out)
 {
 	const struct slab_heap *h = state;
-	uint64_t content = h->run_frames * FRAME_BYTES;
+	uint64_t content = h->run_frames * FRAME_BYTES, bytes = content, objects = h->runs;
 
-	for (uint32_t i = 1; i <= h->caches; i++)
-		content += h->cache[i].slabs * h->cache[i].objects * h->cache[i].bytes;
+	for (uint32_t i = 1; i <= h->caches; i++) {
+		const struct slab_cache *c = &h->cache[i];
+		content += c->slabs * c->objects * c->bytes;
+		objects += c->used;
+		bytes += c->used * c->bytes;
+	}
 	*out = (struct heap_stats){ .held_frames = h->pages.held_frames,
-				    .used_objects = h->used_objects,
-				    .used_bytes = h->used_bytes,
+				    .used_objects = objects,
+				    .used_bytes = bytes,
 				    .kept_bytes = h->pages.held_frames * FRAME_BYTES - content };
 }
 
@@ -777,7 +792,9 @@ static int check_totals(const struct slab_heap *h, const struct tally *t)
 		return heap_found(t->v, 4, h, "every slab with vacant objects is in a list");
 	if (t->in_magazines)
 		return heap_found(t->v, 5, h, "spare objects are magazines or in one");
-	if (t->used_objects != h->used_objects || t->used_bytes != h->used_bytes ||
+	struct heap_stats stats;
+	slab_stats(h, &stats);
+	if (t->used_objects != stats.used_objects || t->used_bytes != stats.used_bytes ||
 	    t->slabs != h->slabs || t->run_frames != h->run_frames ||
 	    h->slabs + h->run_frames + leaves != h->pages.held_frames)
 		return heap_found(t->v, 6, h, "totals are what slabs and runs hold");

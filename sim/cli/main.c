@@ -10,7 +10,7 @@
 #include "workloads/trace.h"
 
 const struct cli_command cli_commands[] = {
-	{ "list", "[frames|heaps|tables|spaces|machines|workloads|metrics]",
+	{ "list", "[frames|heaps|tables|spaces|machines|workloads|starts|metrics]",
 	  "what there is to choose from",
 	  "  kmemlab list frames --frames ./mine.so\n  kmemlab list metrics --json", cli_list },
 	{ "import", "FILE -o TRACE.kmt", "make a .kmt trace of a recording",
@@ -110,6 +110,15 @@ const struct cli_command cli_commands[] = {
 	  "  kmemlab check --frames bitmap --set frames.policy=best-fit -o failure.kmt\n"
 	  "  kmemlab check --explore --frames llfree --preemptions 3",
 	  cli_check },
+	{ "distance", "STATE STATE", "how far two fragmented states are apart",
+	  "Half the sum over orders of the difference in the share of free frames that lie in free "
+	  "blocks of that order: 0 the\nsame, 1 nothing in common. A state is a fixture (kmemlab "
+	  "list starts), a run's folder (its last sample; @start or\n@EVENT chooses another), or a "
+	  "file with the text of /proc/buddyinfo.\n\n"
+	  "  kmemlab distance aged-desktop half-random --ram 1G\n"
+	  "  kmemlab distance results/demo/redis-page.buddy.s1@start "
+	  "results/demo/redis-page.buddy.s1 --json",
+	  cli_distance },
 	{ "bench", "[NAME]", "measure kmemlab and its allocators against yardsticks",
 	  "Every figure is a ratio to a minimal loop timed in the same run.\n\n  kmemlab bench\n  "
 	  "kmemlab bench frames --json",

@@ -163,7 +163,10 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		  "events",
 		  "N" },
 		{ "start", 0, 0, G_OPTION_ARG_STRING, &options.start,
-		  "Start state: ascending (default), recorded, shuffled", "MODE" },
+		  "Start state: ascending (default), recorded, shuffled, or a fixture (kmemlab "
+		  "list "
+		  "starts)",
+		  "MODE|FIXTURE" },
 		{ "place", 0, 0, G_OPTION_ARG_STRING, &options.place,
 		  "free (default), or recorded: ask for the recorded frames, where the allocator "
 		  "can",

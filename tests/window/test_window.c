@@ -558,6 +558,44 @@ START_TEST(threads_have_machines_of_their_own)
 }
 END_TEST
 
+/* A host thread in the kernel of a machine that others are in too. */
+static gpointer touch_with_others(gpointer data)
+{
+	const struct stage *shared = data;
+	struct stage mine = { .machine = shared->machine, .scene = shared->scene };
+
+	machine_enter(mine.machine);
+	MUST(&mine, scene_touch_many);
+	machine_leave();
+	return NULL;
+}
+
+/* More pages than fills, so that each thread's fills evict the others'. The fills' own lock is all
+ * that stands between them. */
+START_TEST(threads_share_the_windows_of_one_machine)
+{
+	struct machine_config *config = config_for(_i);
+	struct window_statistics count;
+	GThread *threads[3];
+	struct stage stage;
+
+	config->windows = 64;
+	stage_open_with(&stage, config, PASS_NATIVE);
+	MUST(&stage, scene_map_many);
+	for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++)
+		threads[i] = g_thread_new("kernel", touch_with_others, &stage);
+	MUST(&stage, scene_touch_many);
+	for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++)
+		g_thread_join(threads[i]);
+	count = statistics(&stage);
+	ck_assert_uint_eq(count.live, config->windows);
+	ck_assert_uint_gt(count.evictions, stage.scene.steps);
+	ck_assert_uint_eq(count.faults, 0);
+	stage_close(&stage);
+	machine_config_free(config);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("windows");
@@ -593,6 +631,7 @@ int main(void)
 	one = tcase_create("the host");
 	tcase_add_test(one, errno_survives_a_fill);
 	tcase_add_test(one, threads_have_machines_of_their_own);
+	tcase_add_loop_test(one, threads_share_the_windows_of_one_machine, 0, MACHINE_ARCHS);
 	tcase_set_timeout(one, 60);
 	suite_add_tcase(suite, one);
 
