@@ -5,6 +5,7 @@
  *   replay.c          the pass: power on, boot, the event loop, the end
  *   replay_frames.c   the frame slot: start state, allocations, frees, giving everything back
  *   replay_fixture.c  a fixture as the start state
+ *   replay_threads.c  the event loop on host threads
  *   replay_heap.c     the heap slot: objects allocated, resized, verified and freed
  *   replay_verdict.c  what is found wrong on the way
  */
@@ -111,5 +112,8 @@ void session_heap_audit(struct session *session);
 void session_heap_sample(void *context, struct result *result, uint64_t event, uint64_t time_ns);
 /* Frees all that lives; what the heap holds then is a leak, if it promised to give it back. */
 void session_heap_end(struct session *session);
+
+/* replay_threads.c: all events; not inside trap_run(). Where a thread died the result says so. */
+void session_replay_threads(struct session *session);
 
 #endif
