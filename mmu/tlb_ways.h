@@ -246,8 +246,7 @@ TLB_INLINE struct tlb_ref find_in(const struct tlb *tlb, uint64_t mask, uint64_t
 {
 	uint64_t live = tlb->live & mask;
 
-	FOR_LIVE(live, number, size)
-	{
+	FOR_LIVE(live, number, size) {
 		unsigned shift = tlb->class_shift[size];
 		uint32_t w = find_way(&tlb->cache[number], va, shift,
 				      make_tag(va, shift, size, pcid, false));
@@ -333,8 +332,7 @@ TLB_INLINE struct tlb_ref tlb_find_psc(struct tlb *tlb, uint64_t va, unsigned pc
 {
 	uint64_t live = tlb->live & LIVE_PSC;
 
-	FOR_LIVE(live, number, size)
-	{
+	FOR_LIVE(live, number, size) {
 		struct tlb_ref ref = { number, find_psc_way(tlb, number, va, pcid, index_bits) };
 
 		if (ref.way != TLB_NO_WAY) {
