@@ -2,6 +2,7 @@
 # Installs what kmemlab needs to be built, tested and run. Does nothing where all of it is there.
 #
 #   scripts/setup.sh            what building, tests and plots need
+#   scripts/setup.sh --guest    also QEMU, busybox and cpio, for record-guest.sh
 #   scripts/setup.sh --oracle   also QEMU, Bochs and nasm, for the oracle tests of the slow suite
 set -euo pipefail
 
@@ -15,13 +16,16 @@ packages=(
   python3 python3-matplotlib python3-numpy # plots, report, lint
 )
 # Without these a test is skipped.
-optional=(clang-format)
+optional=(clang-format libbabeltrace2-dev) # ... libbabeltrace2: import of CTF
 oracle=(qemu-system-x86 bochs bochsbios vgabios nasm)
+guest=(qemu-system-x86 busybox-static cpio)
 
 if [ "${1:-}" = --oracle ]; then
   packages+=("${oracle[@]}")
+elif [ "${1:-}" = --guest ]; then
+  packages+=("${guest[@]}")
 elif [ $# -gt 0 ]; then
-  echo "usage: scripts/setup.sh [--oracle]" >&2
+  echo "usage: scripts/setup.sh [--oracle | --guest]" >&2
   exit 2
 fi
 
