@@ -10,15 +10,25 @@
 #include "sim/size.h"
 
 /* The lists of [cells], outermost first. */
-enum axis { AXIS_TRACE = 0, AXIS_FRAMES, AXIS_MACHINE, AXIS_RAM, AXIS_START, AXIS_SEED, AXES };
+enum axis {
+	AXIS_TRACE = 0,
+	AXIS_FRAMES,
+	AXIS_HEAP,
+	AXIS_MACHINE,
+	AXIS_RAM,
+	AXIS_START,
+	AXIS_SEED,
+	AXES
+};
 
 static const struct {
 	const char *key;
 	const char *fallback; /* NULL: must be given */
 } axes[AXES] = {
-	[AXIS_TRACE] = { "trace", NULL },	    [AXIS_FRAMES] = { "frames", NULL },
-	[AXIS_MACHINE] = { "machine", "recorded" }, [AXIS_RAM] = { "ram", "recorded" },
-	[AXIS_START] = { "start", "ascending" },    [AXIS_SEED] = { "seed", "1" },
+	[AXIS_TRACE] = { "trace", NULL },   [AXIS_FRAMES] = { "frames", NULL },
+	[AXIS_HEAP] = { "heap", "none" },   [AXIS_MACHINE] = { "machine", "recorded" },
+	[AXIS_RAM] = { "ram", "recorded" }, [AXIS_START] = { "start", "ascending" },
+	[AXIS_SEED] = { "seed", "1" },
 };
 
 /* Keys of [options] and the switches of `kmemlab replay` that they are. */
@@ -164,7 +174,7 @@ static void add_frames(const struct source *source, GPtrArray *argv, const char 
 		g_ptr_array_add(set, g_strconcat("frames.", *setting, NULL));
 	}
 	g_ptr_array_add(set, NULL);
-	cell->frames = run_label(parts[0], (char **)set->pdata);
+	cell->frames = run_label(parts[0], "frames", (char **)set->pdata);
 	g_ptr_array_unref(set);
 	g_strfreev(settings);
 	g_strfreev(parts);
@@ -174,6 +184,22 @@ static void add_pair(GPtrArray *argv, const char *option, const char *value)
 {
 	g_ptr_array_add(argv, g_strdup(option));
 	g_ptr_array_add(argv, g_strdup(value));
+}
+
+/* "tlsf:segment=16"; "none" adds nothing. */
+static void add_heap(GPtrArray *argv, const char *label)
+{
+	char **parts = g_strsplit(label, ":", 2);
+	char **settings = g_strsplit(parts[1] ? parts[1] : "", ",", -1);
+
+	if (strcmp(label, "none") != 0)
+		add_pair(argv, "--heap", parts[0]);
+	for (char **setting = settings; *setting; setting++) {
+		g_ptr_array_add(argv, g_strdup("--set"));
+		g_ptr_array_add(argv, g_strconcat("heap.", *setting, NULL));
+	}
+	g_strfreev(settings);
+	g_strfreev(parts);
 }
 
 static void add_options(const struct source *source, GPtrArray *argv)
@@ -223,6 +249,7 @@ static struct experiment_cell *make_cell(const struct source *source,
 	cell->trace = g_str_has_suffix(base, ".kmt")
 			      ? g_strndup(base, strlen(base) - strlen(".kmt"))
 			      : g_strdup(base);
+	cell->heap = g_strdup(value[AXIS_HEAP]);
 	cell->machine = g_strdup(value[AXIS_MACHINE]);
 	cell->ram = g_strdup(value[AXIS_RAM]);
 	cell->start = g_strdup(value[AXIS_START]);
@@ -233,6 +260,7 @@ static struct experiment_cell *make_cell(const struct source *source,
 	g_ptr_array_add(argv, g_strdup(cell->trace_path));
 	add_frames(source, argv, value[AXIS_FRAMES], cell);
 	cell->run = run_name(lists, value, cell);
+	add_heap(argv, cell->heap);
 	add_pair(argv, "--machine", cell->machine);
 	if (strcmp(cell->ram, "recorded") != 0)
 		add_pair(argv, "--ram", cell->ram);
@@ -265,7 +293,7 @@ static bool is_seed(const char *text)
 
 static bool is_start(const char *text)
 {
-	enum replay_start start;
+	struct run_start start;
 
 	return run_parse_start(text, &start, NULL);
 }
@@ -279,7 +307,7 @@ static bool check_values(const struct source *source, char **const lists[AXES], 
 	} checks[] = {
 		{ AXIS_SEED, is_seed, "no number" },
 		{ AXIS_RAM, is_ram, "no size (512M, 2x, recorded)" },
-		{ AXIS_START, is_start, "not ascending, recorded or shuffled" },
+		{ AXIS_START, is_start, "not ascending, recorded, shuffled or a fixture" },
 	};
 
 	for (gsize i = 0; i < G_N_ELEMENTS(checks); i++) {
@@ -319,6 +347,7 @@ static void cell_free(gpointer data)
 	g_free(cell->trace);
 	g_free(cell->frames);
 	g_free(cell->plugin_path);
+	g_free(cell->heap);
 	g_free(cell->machine);
 	g_free(cell->ram);
 	g_free(cell->start);

@@ -50,6 +50,8 @@ static void write_status(const struct runner *runner)
 					      cell->trace);
 		json_builder_add_string_value(json_builder_set_member_name(json, "frames"),
 					      cell->frames);
+		json_builder_add_string_value(json_builder_set_member_name(json, "heap"),
+					      cell->heap);
 		json_builder_add_string_value(json_builder_set_member_name(json, "machine"),
 					      cell->machine);
 		json_builder_add_string_value(json_builder_set_member_name(json, "ram"), cell->ram);

@@ -33,6 +33,8 @@ static _Thread_local struct watch {
 	uint64_t direct_map;
 	uint64_t direct_first, direct_bytes; /* range of the direct map that was touched last */
 	bool writes_free_frames;
+	bool heap; /* runs, on top of the frame allocator */
+	uint32_t heap_owner, heap_state_owner;
 	uint64_t outside;
 	GHashTable *reported;	   /* return addresses */
 	struct stale_watch *stale; /* NULL: not asked for */
@@ -120,6 +122,13 @@ static void report_frame(const void *caller, unsigned kind, unsigned bytes, uint
 
 #define STALE_KEY (1ull << 63) /* no return address has it, and no user's page */
 
+static uint32_t owner_of(struct paddr at)
+{
+	const struct ledger *ledger = watch.probe.ledger;
+
+	return ledger ? ledger_owner(ledger, at.a >> X86_PAGE_SHIFT) : LEDGER_HOLE;
+}
+
 static void on_stale(void *context, const struct mmu_stale *stale)
 {
 	uintptr_t line = watch.caller ? (uintptr_t)watch.caller : stale->va.a >> X86_PAGE_SHIFT;
@@ -127,16 +136,15 @@ static void on_stale(void *context, const struct mmu_stale *stale)
 	(void)context;
 	if (g_hash_table_contains(watch.reported, (gpointer)(line | STALE_KEY)))
 		return;
-	char *text = stale_watch_describe(watch.stale, stale);
+	char *text = stale_watch_describe(watch.stale, stale, owner_of(stale->used));
 	report_as("stale", line | STALE_KEY, watch.caller, stale->used.a >> X86_PAGE_SHIFT, text);
 	g_free(text);
 }
 
-/* The lab knows of no frame that it has been given for tables, but free ones are none. */
-static bool is_table(void *context, struct pfn frame)
+static bool is_table(void *context, const struct mmu_table_read *read)
 {
 	(void)context;
-	return !watch.probe.ledger || ledger_owner(watch.probe.ledger, frame.n) != LEDGER_FREE;
+	return !watch.probe.ledger || stale_watch_is_table(watch.stale, read, owner_of(read->at));
 }
 
 static void set_stale_check(const struct machine *machine, bool on)
@@ -196,6 +204,17 @@ void probe_phase(enum probe_phase phase, struct probe_counters *counters)
 	watch.operation++;
 }
 
+void probe_heap_owners(uint32_t owner, uint32_t state_owner)
+{
+	watch.heap_owner = owner;
+	watch.heap_state_owner = state_owner;
+}
+
+void probe_heap(bool heap)
+{
+	watch.heap = heap;
+}
+
 bool probe_interrupt(unsigned limit_ms)
 {
 	if (watch.phase == PROBE_OFF)
@@ -228,12 +247,30 @@ static void count_line(uint64_t line)
 	watch.counters->cache_lines++;
 }
 
+/* A heap reads the memory map too, when it checks itself. */
+static void judge_heap(uint64_t paddr, unsigned kind, unsigned bytes, const void *caller)
+{
+	uint32_t owner = ledger_owner(watch.probe.ledger, paddr >> X86_PAGE_SHIFT);
+
+	if (owner == watch.heap_owner || owner == watch.heap_state_owner)
+		return;
+	if (kind == MMU_READ && (owner == LEDGER_STATE || owner == LEDGER_TABLE))
+		return;
+	report_frame(caller, kind, bytes, paddr,
+		     owner == LEDGER_FREE ? "in a free frame, which is not the heap's"
+					  : "in a frame that is not the heap's");
+}
+
 static void judge(uint64_t paddr, unsigned kind, unsigned bytes, const void *caller)
 {
 	char whose[64];
 
 	if (watch.phase == PROBE_BOOT || !watch.probe.ledger)
 		return;
+	if (watch.heap) {
+		judge_heap(paddr, kind, bytes, caller);
+		return;
+	}
 	if (paddr >= watch.state_first && paddr < watch.state_end) {
 		if (paddr + bytes > watch.state_end)
 			report_frame(caller, kind, bytes, paddr,

@@ -72,6 +72,11 @@ void probe_end(void);
 /* Charges what follows to COUNTERS (not cleared), as one operation. */
 void probe_phase(enum probe_phase phase, struct probe_counters *counters);
 
+/* Whose accesses the next ones are: a heap's, or (false, as at first) the frame allocator's. A heap
+ * may touch the frames it got (OWNER in the ledger), its state, and nothing else. */
+void probe_heap_owners(uint32_t owner, uint32_t state_owner);
+void probe_heap(bool heap);
+
 /* From a signal handler on this thread: the operation under way hangs, and the next access that it
  * makes shall end it. False: nothing is being watched. */
 bool probe_interrupt(unsigned limit_ms);

@@ -191,6 +191,8 @@ static void sample(struct recorder *recorder, uint64_t event, uint64_t time_ns)
 {
 	compute(recorder);
 	result_sample(recorder->result, event, time_ns, recorder->values);
+	if (recorder->view.sample)
+		recorder->view.sample(recorder->view.context, recorder->result, event, time_ns);
 }
 
 static void sample_map(struct recorder *recorder, uint64_t event, uint64_t time_ns)
@@ -349,8 +351,10 @@ void recorder_total(const struct recorder *recorder, uint64_t *operations, uint6
 	*ns = recorder->total_ns;
 }
 
-static const char *operation_name(bool is_free)
+static const char *operation_name(const struct recorder *recorder, bool is_free)
 {
+	if (recorder->config.heap)
+		return is_free ? "heap_free" : "heap_alloc";
 	return is_free ? "frame_free" : "frame_alloc";
 }
 
@@ -360,12 +364,13 @@ void recorder_write_latency(struct recorder *recorder)
 		for (unsigned order = 0; order < RECORDER_ORDERS; order++)
 			for (unsigned cpu = 0; cpu < RECORDER_CPUS_MAX; cpu++)
 				if (recorder->histogram[is_free][order][cpu])
-					result_latency(recorder->result, operation_name(is_free),
-						       order, cpu,
+					result_latency(recorder->result,
+						       operation_name(recorder, is_free), order,
+						       cpu,
 						       recorder->histogram[is_free][order][cpu]);
 	for (guint i = 0; i < recorder->slow->len; i++) {
 		const struct slow *slow = &g_array_index(recorder->slow, struct slow, i);
-		result_slow(recorder->result, slow->event, operation_name(slow->is_free),
+		result_slow(recorder->result, slow->event, operation_name(recorder, slow->is_free),
 			    slow->order, slow->cpu, slow->ns);
 	}
 }

@@ -24,6 +24,7 @@ struct recorder_config {
 	unsigned map_frames;   /* frame-map frames in all; 0: none */
 	uint64_t slow_threshold_ns; /* operations at least this slow are kept one by one */
 	bool time;		    /* this pass is timed */
+	bool heap;		    /* operations are a heap's: "heap_alloc", "heap_free" */
 };
 
 #define RECORDER_SAMPLES    500
@@ -43,6 +44,8 @@ struct recorder_view {
 	uint64_t last_event;			/* how many events the pass will have at most */
 	uint64_t (*kept_frames)(void *context); /* frames that the allocator keeps for itself now */
 	const uint64_t *failures;
+	/* Takes samples of its own beside ours; may be NULL. */
+	void (*sample)(void *context, struct result *result, uint64_t event, uint64_t time_ns);
 	void *context;
 };
 

@@ -24,6 +24,8 @@
 
 const char *const replay_operation_names[OPERATIONS] = { "boot", "frame_alloc", "frame_free" };
 
+const char *const replay_heap_operation_names[OPERATIONS] = { "boot", "heap_alloc", "heap_free" };
+
 static bool going_on(const struct session *session)
 {
 	return !session->error && !session->corrupt && !session->reached;
@@ -36,11 +38,32 @@ static bool free_of_boot(const void *context, uint64_t frame)
 	return ledger_owner(session->ledger, frame) == LEDGER_FREE;
 }
 
+static void replay_heap_event(struct session *session, const struct event *event)
+{
+	switch (event->kind) {
+	case EVENT_HEAP_ALLOC:
+		session_heap_alloc(session, event);
+		break;
+	case EVENT_HEAP_REALLOC:
+		session_heap_resize(session, event);
+		break;
+	case EVENT_HEAP_FREE:
+		session_heap_release(session, event);
+		break;
+	default: /* frame events belong to the recorded heap too: replay_heap.c */
+		break;
+	}
+}
+
 static void replay_event(struct session *session, const struct event *event)
 {
 	unsigned cpus = session->machine->config->cpus;
 
 	machine_set_cpu(session->machine, event->cpu < cpus ? event->cpu : event->cpu % cpus);
+	if (session->heap) {
+		replay_heap_event(session, event);
+		return;
+	}
 	switch (event->kind) {
 	case EVENT_FRAME_ALLOC:
 		session_frame_alloc(session, event);
@@ -53,6 +76,13 @@ static void replay_event(struct session *session, const struct event *event)
 	}
 }
 
+static void audit(struct session *session)
+{
+	session_audit(session);
+	if (session->heap && !session->corrupt)
+		session_heap_audit(session);
+}
+
 static void replay_one(struct session *session, uint64_t number, const struct event *event)
 {
 	session->event = number;
@@ -63,7 +93,7 @@ static void replay_one(struct session *session, uint64_t number, const struct ev
 	session->reached = number == session->config->until;
 	if (session->config->check_events &&
 	    session->result->events % session->config->check_events == 0)
-		session_audit(session);
+		audit(session);
 }
 
 /* The events of one instant, in the order that the seed chooses. */
@@ -116,15 +146,42 @@ static void replay_events(struct session *session)
 		replay_block(session, events, count);
 }
 
+/* Books that outlive the session. */
+static void keep_heap_result(struct session *session)
+{
+	struct replay_heap *kept = &session->result->heap;
+	const GArray *sites = heap_ledger_sites(session->heap->ledger);
+
+	kept->totals = *heap_ledger_totals(session->heap->ledger);
+	memcpy(kept->sizes, heap_ledger_sizes(session->heap->ledger), sizeof(kept->sizes));
+	kept->state_bytes = session->heap->state_bytes;
+	kept->kept_bytes = session->heap->kept_bytes;
+	kept->sites = g_array_new(FALSE, FALSE, sizeof(struct heap_site));
+	kept->caches = g_ptr_array_new_with_free_func(g_free);
+	g_array_append_vals(kept->sites, sites->data, sites->len);
+	for (guint i = 0; i < sites->len; i++)
+		g_ptr_array_add(
+			kept->caches,
+			g_strdup(trace_reader_string(
+				session->reader, g_array_index(sites, struct heap_site, i).cache)));
+}
+
 /* Kernel code from here on; left at any point by trap_die(). */
 static void run_kernel(void *argument)
 {
 	struct session *session = argument;
 	struct replay_result *result = session->result;
 
+	struct frame_ops watched;
+
 	session->event = REPLAY_ALL;
-	session_start_state(session);
-	session_audit(session);
+	if (session->heap)
+		session_heap_start(session, &watched);
+	else
+		session_start_state(session);
+	if (session->error)
+		return;
+	audit(session);
 	if (session->recorder)
 		session->timed = session->pass == PASS_NATIVE && recorder_timed(session->recorder);
 	uint64_t faults = timer_minor_faults() - recorder_lab_faults(session->recorder);
@@ -138,14 +195,23 @@ static void run_kernel(void *argument)
 	session->timed = false;
 	session->event = REPLAY_ALL;
 	if (!session->corrupt)
-		session_audit(session);
+		audit(session);
 	if (session->recorder)
 		recorder_end(session->recorder, result->events, session->time_ns, result->metrics);
+	if (session->heap)
+		keep_heap_result(session);
 	result->died = session->corrupt;
 	if (!(session->frames.ops->caps & FRAME_CAP_FREE) || session->config->unjudged ||
 	    session->corrupt)
 		return;
-	session_give_back(session);
+	if (session->heap) {
+		session_heap_end(session);
+		/* What it keeps by design is no leak of the frame allocator's. */
+		if (session->corrupt || !(session->heap->heap.ops->caps & HEAP_CAP_GIVES_BACK))
+			return;
+	} else {
+		session_give_back(session);
+	}
 	const struct ledger_totals *totals = ledger_totals(session->ledger);
 	if (totals->free_frames != result->managed_frames)
 		session_violation(
@@ -253,6 +319,14 @@ static bool name_start_handles(struct session *session, GError **error)
 	return true;
 }
 
+static bool prepare_heap(struct session *session, const struct trace_meta *meta, GError **error)
+{
+	if (meta->kind_count[EVENT_HEAP_ALLOC] == 0)
+		return lab_usage(error, "%s holds no heap events to replay",
+				 session->config->trace_path);
+	return session_heap_new(session, meta->handles, error);
+}
+
 static bool prepare(struct session *session, GError **error)
 {
 	const struct replay_config *config = session->config;
@@ -283,6 +357,8 @@ static bool prepare(struct session *session, GError **error)
 	}
 	if (!name_start_handles(session, error))
 		return false;
+	if (config->heap[session->pass] && !prepare_heap(session, meta, error))
+		return false;
 	if (!session->recorder)
 		return true;
 	struct recorder_view view = {
@@ -293,6 +369,7 @@ static bool prepare(struct session *session, GError **error)
 							  : MIN(meta->events, config->until + 1),
 		.kept_frames = kept_frames,
 		.failures = &result->failures,
+		.sample = session->heap ? session_heap_sample : NULL,
 		.context = session,
 	};
 	return recorder_begin(session->recorder, &view, error);
@@ -308,7 +385,10 @@ static void session_clear(struct session *session)
 	handles_fini(&session->handles);
 	if (session->start)
 		g_array_unref(session->start);
+	if (session->held)
+		g_array_unref(session->held);
 	g_array_unref(session->untouched);
+	session_heap_free(session);
 	g_clear_pointer(&session->ledger, ledger_free);
 	machine_free(session->machine);
 	g_clear_pointer(&session->reader, trace_reader_free);
@@ -381,4 +461,6 @@ void replay_result_clear(struct replay_result *result)
 {
 	g_clear_pointer(&result->violation_list, g_ptr_array_unref);
 	g_clear_pointer(&result->metrics, g_free);
+	g_clear_pointer(&result->heap.sites, g_array_unref);
+	g_clear_pointer(&result->heap.caches, g_ptr_array_unref);
 }

@@ -297,6 +297,26 @@ static bool start_one(struct session *session, const struct start_item *item, bo
 	return true;
 }
 
+bool session_hold(struct session *session, const struct frame_request *request)
+{
+	struct frame_request booked = *request;
+	struct frame_block block;
+
+	if (call_alloc(session, request, &block, false) != KERR_OK)
+		return false;
+	if (!(session->frames.ops->caps & FRAME_CAP_MOBILITY))
+		booked.mobility =
+			session->config->fixture->mobility(block.first.n, session->config->seed);
+	return book(session, 0, &booked, &block);
+}
+
+void session_let_go(struct session *session, const struct frame_block *block)
+{
+	struct release release = { session, 0, 0, false };
+
+	release_run(&release, *block, block->frames);
+}
+
 void session_start_state(struct session *session)
 {
 	bool recorded = session->config->start == START_RECORDED &&
@@ -304,6 +324,8 @@ void session_start_state(struct session *session)
 	GArray *start = session->start;
 	guint waiting = 0;
 
+	if (session->config->start == START_FIXTURE)
+		session_fixture(session);
 	for (guint i = 0; i < start->len; i++) {
 		struct start_item *item = &g_array_index(start, struct start_item, i);
 		bool at = recorded && item->frame != EVENT_NO_FRAME;

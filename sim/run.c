@@ -4,26 +4,37 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "sim/fragmentation.h"
+#include "sim/heap_report.h"
 #include "sim/lab.h"
 #include "sim/plugin.h"
 #include "sim/run_json.h"
 #include "sim/size.h"
 #include "workloads/memory_map.h"
 
-const char *const run_start_names[] = { [START_ASCENDING] = "ascending",
-					[START_RECORDED] = "recorded",
-					[START_SHUFFLED] = "shuffled" };
+static const char *const start_names[] = { [START_ASCENDING] = "ascending",
+					   [START_RECORDED] = "recorded",
+					   [START_SHUFFLED] = "shuffled" };
 
-bool run_parse_start(const char *text, enum replay_start *start, GError **error)
+bool run_parse_start(const char *text, struct run_start *start, GError **error)
 {
-	for (unsigned i = 0; i < G_N_ELEMENTS(run_start_names); i++) {
-		if (strcmp(text, run_start_names[i]) == 0) {
-			*start = i;
+	*start = (struct run_start){ .mode = START_FIXTURE, .fixture = fixture_find(text) };
+	if (start->fixture)
+		return true;
+	for (unsigned i = 0; i < G_N_ELEMENTS(start_names); i++) {
+		if (strcmp(text, start_names[i]) == 0) {
+			start->mode = i;
 			return true;
 		}
 	}
-	return lab_usage(error, "start state '%s' is not ascending, recorded or shuffled", text);
+	return lab_usage(error,
+			 "start state '%s' is not ascending, recorded or shuffled, nor a fixture "
+			 "(kmemlab list starts)",
+			 text);
+}
+
+const char *run_start_name(const struct run_start *start)
+{
+	return start->fixture ? start->fixture->name : start_names[start->mode];
 }
 
 /* How many words, from this one on, say where files go or what is printed. */
@@ -82,36 +93,63 @@ static char *possible_values(const struct frame_option *option)
 						 option->min, option->max);
 }
 
-static bool set_frames(const struct frame_ops *ops, struct frame_config *config, const char *key,
-		       const char *text, GError **error)
+/* What may be set of one system. */
+struct settable {
+	const char *slot, *name;
+	const struct frame_option *options;
+	uint64_t *values;
+};
+
+static bool set_option(const struct settable *of, const char *key, const char *text, GError **error)
 {
-	for (unsigned i = 0; ops->options && ops->options[i].key; i++) {
-		const struct frame_option *option = &ops->options[i];
+	for (unsigned i = 0; of->options && of->options[i].key; i++) {
+		const struct frame_option *option = &of->options[i];
 		if (strcmp(option->key, key) != 0)
 			continue;
-		if (option_value(option, text, &config->option[i]))
+		if (option_value(option, text, &of->values[i]))
 			return true;
 		char *values = possible_values(option);
-		lab_usage(error, "frames.%s: '%s' is not possible for %s (%s)", key, text,
-			  ops->name, values);
+		lab_usage(error, "%s.%s: '%s' is not possible for %s (%s)", of->slot, key, text,
+			  of->name, values);
 		g_free(values);
 		return false;
 	}
-	return lab_usage(error, "%s has no setting frames.%s", ops->name, key);
+	return lab_usage(error, "%s has no setting %s.%s", of->name, of->slot, key);
+}
+
+/* SETTING: "slot.key=value" */
+static bool set_of(const struct settable *of, const char *setting, GError **error)
+{
+	const char *equals = strchr(setting, '=');
+	char *prefix = g_strconcat(of->slot, ".", NULL);
+	bool fine = equals && g_str_has_prefix(setting, prefix);
+
+	if (fine) {
+		const char *from = setting + strlen(prefix);
+		char *key = g_strndup(from, (gsize)(equals - from));
+		fine = set_option(of, key, equals + 1, error);
+		g_free(key);
+	} else {
+		lab_usage(error, "--set %s: %sKEY=VALUE is expected", setting, prefix);
+	}
+	g_free(prefix);
+	return fine;
 }
 
 bool run_set_frames(const struct frame_ops *ops, struct frame_config *config, const char *setting,
 		    GError **error)
 {
-	const char *equals = strchr(setting, '=');
+	struct settable of = { "frames", ops->name, ops->options, config->option };
 
-	if (!equals || !g_str_has_prefix(setting, "frames."))
-		return lab_usage(error, "--set %s: frames.KEY=VALUE is expected", setting);
-	const char *from = setting + strlen("frames.");
-	char *key = g_strndup(from, (gsize)(equals - from));
-	bool fine = set_frames(ops, config, key, equals + 1, error);
-	g_free(key);
-	return fine;
+	return set_of(&of, setting, error);
+}
+
+bool run_set_heap(const struct heap_ops *ops, struct heap_config *config, const char *setting,
+		  GError **error)
+{
+	struct settable of = { "heap", ops->name, ops->options, config->option };
+
+	return set_of(&of, setting, error);
 }
 
 static bool apply_setting(const char *setting, struct replay_config *replay,
@@ -124,14 +162,29 @@ static bool apply_setting(const char *setting, struct replay_config *replay,
 	char *key = g_strndup(setting, (gsize)(equals - setting));
 	bool fine;
 	if (g_str_has_prefix(key, "frames."))
-		fine = set_frames(replay->frames[PASS_NATIVE], &replay->frame_config,
-				  key + strlen("frames."), equals + 1, error);
+		fine = run_set_frames(replay->frames[PASS_NATIVE], &replay->frame_config, setting,
+				      error);
+	else if (g_str_has_prefix(key, "heap."))
+		fine = replay->heap[PASS_NATIVE]
+			       ? run_set_heap(replay->heap[PASS_NATIVE], &replay->heap_config,
+					      setting, error)
+			       : lab_usage(error, "--set %s: there is no heap (--heap)", setting);
 	else if (g_str_has_prefix(key, "machine."))
 		fine = machine_config_set(machine, key + strlen("machine."), equals + 1, error);
 	else
-		fine = lab_usage(error, "--set %s: the slots are frames and machine", setting);
+		fine = lab_usage(error, "--set %s: the slots are frames, heap and machine",
+				 setting);
 	g_free(key);
 	return fine;
+}
+
+bool run_find_heap(const char *name, const struct heap_ops *heap[PASSES], GError **error)
+{
+	for (unsigned pass = 0; pass < PASSES; pass++)
+		heap[pass] = kernels[pass].heap_find(name);
+	if (!heap[PASS_NATIVE] || !heap[PASS_PROBED])
+		return lab_usage(error, "unknown heap '%s' (kmemlab list heaps)", name);
+	return true;
 }
 
 bool run_find_frames(const char *name, const struct frame_ops *frames[PASSES], GError **error)
@@ -146,20 +199,32 @@ bool run_find_frames(const char *name, const struct frame_ops *frames[PASSES], G
 	return true;
 }
 
-char *run_label(const char *frames, char **settings)
+static bool find_heap(const char *name, struct replay_config *replay, GError **error)
+{
+	if (!name)
+		return true;
+	if (!run_find_heap(name, replay->heap, error))
+		return false;
+	heap_config_defaults(replay->heap[PASS_NATIVE], &replay->heap_config);
+	return true;
+}
+
+char *run_label(const char *name, const char *slot, char **settings)
 {
 	GString *label = g_string_new(NULL);
-	char *base = plugin_is_path(frames) ? g_path_get_basename(frames) : g_strdup(frames);
+	char *base = plugin_is_path(name) ? g_path_get_basename(name) : g_strdup(name);
+	char *prefix = g_strconcat(slot, ".", NULL);
 	char mark = ':';
 
 	g_string_append(label, base);
 	g_free(base);
 	for (char **setting = settings; setting && *setting; setting++) {
-		if (!g_str_has_prefix(*setting, "frames."))
+		if (!g_str_has_prefix(*setting, prefix))
 			continue;
-		g_string_append_printf(label, "%c%s", mark, *setting + strlen("frames."));
+		g_string_append_printf(label, "%c%s", mark, *setting + strlen(prefix));
 		mark = ',';
 	}
+	g_free(prefix);
 	return g_string_free(label, FALSE);
 }
 
@@ -234,6 +299,7 @@ static struct machine_config *make_machine(const struct run_config *config,
 		return NULL;
 	machine->cpus = cpus;
 	replay->frame_config.cpus = cpus;
+	replay->heap_config.cpus = cpus;
 	bool fine = true;
 	for (char **setting = config->settings; fine && setting && *setting; setting++)
 		fine = apply_setting(*setting, replay, machine, error);
@@ -353,6 +419,7 @@ static bool run_passes(const struct run_config *config, const struct replay_conf
 				.map_frames = RECORDER_MAP_FRAMES,
 				.slow_threshold_ns = RECORDER_SLOW_NS,
 				.time = pass == PASS_NATIVE,
+				.heap = config->heap != NULL,
 			};
 			recorder = result->recorder = recorder_new(&recording, result->files);
 		}
@@ -376,10 +443,14 @@ static void write_json(struct result *files, const char *name, JsonNode *node)
 
 static bool write_files(const struct run_config *config, struct run_result *result, GError **error)
 {
+	enum kernel_pass speaker = result->done[PASS_NATIVE] ? PASS_NATIVE : PASS_PROBED;
+
 	if (!result->files)
 		return true;
 	recorder_write_latency(result->recorder);
 	run_write_events(result);
+	if (config->heap)
+		heap_report_write(result->files, &result->pass[speaker].heap);
 	write_json(result->files, "run.json", run_json(config, result));
 	if (result->done[PASS_NATIVE])
 		write_json(result->files, "timing.json", run_timing(result));
@@ -392,7 +463,8 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 		.trace_path = config->trace_path,
 		.frame_config = { .seed = config->seed },
 		.seed = config->seed,
-		.start = config->start,
+		.start = config->start.mode,
+		.fixture = config->start.fixture,
 		.place_recorded = config->place_recorded,
 		.until = config->until,
 		.check_events = config->check_events,
@@ -401,8 +473,12 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 	};
 
 	*result = (struct run_result){ 0 };
-	if (!find_frames(config->frames, &replay, error))
+	if (!find_frames(config->frames, &replay, error) ||
+	    (replay.fixture &&
+	     !fixture_can_reach(replay.fixture, replay.frames[PASS_NATIVE], error)) ||
+	    !find_heap(config->heap, &replay, error))
 		return false;
+	replay.heap_config.seed = config->seed;
 	if (plugin_is_path(config->frames))
 		result->frames_sha256 = lab_file_sha256(config->frames);
 	result->machine = make_machine(config, result, &replay, error);

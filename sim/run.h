@@ -11,10 +11,18 @@
 
 #include "sim/replay.h"
 
+/* What there is before event 0: a mode, or a fixture. */
+struct run_start {
+	enum replay_start mode;
+	const struct fixture *fixture; /* START_FIXTURE */
+};
+
 struct run_config {
 	const char *trace_path;
-	const char *frames;  /* registry name, or the path of a plugin */
-	const char *label;   /* what plots call it: the name, with its settings if there are any */
+	const char *frames; /* registry name, or the path of a plugin */
+	const char *label;  /* what plots call it: the name, with its settings if there are any */
+	const char *heap;   /* registry name; NULL: frame events are replayed, not heap events */
+	const char *heap_label;
 	const char *tables;  /* "direct", "none" */
 	char **settings;     /* "slot.key=value", NULL-terminated; may be NULL */
 	const char *machine; /* preset, file, or "recorded" */
@@ -22,7 +30,7 @@ struct run_config {
 			    own */
 	unsigned cpus;	 /* 0: as many as the trace names */
 	uint64_t seed;
-	enum replay_start start;
+	struct run_start start;
 	bool place_recorded;
 	uint64_t until;
 	uint64_t check_events;
@@ -71,7 +79,7 @@ char *run_command(char *const *words);
 
 /* What plots call it, "bitmap:policy=next-fit": the name, of a plugin its file's, with what was set
  * on it. */
-char *run_label(const char *frames, char **settings);
+char *run_label(const char *name, const char *slot, char **settings);
 
 /* The system of that name, in both builds; a name with a slash or ".so" at its end is a plugin's
  * file (plugin.h), which may lack the probed half: NULL. LAB_ERROR_USAGE for unknown ones. */
@@ -80,8 +88,13 @@ bool run_find_frames(const char *name, const struct frame_ops *frames[PASSES], G
 bool run_set_frames(const struct frame_ops *ops, struct frame_config *config, const char *setting,
 		    GError **error);
 
-/* LAB_ERROR_USAGE for anything but ascending, recorded, shuffled. */
-bool run_parse_start(const char *text, enum replay_start *start, GError **error);
-extern const char *const run_start_names[];
+/* LAB_ERROR_USAGE for anything but ascending, recorded, shuffled and the fixtures' names. */
+bool run_parse_start(const char *text, struct run_start *start, GError **error);
+const char *run_start_name(const struct run_start *start);
+
+/* The same for heaps, and `heap.KEY=VALUE`. */
+bool run_find_heap(const char *name, const struct heap_ops *heap[PASSES], GError **error);
+bool run_set_heap(const struct heap_ops *ops, struct heap_config *config, const char *setting,
+		  GError **error);
 
 #endif

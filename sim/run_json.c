@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sim/fragmentation.h"
+#include "sim/heap_report.h"
 #include "sim/timer.h"
 #include "sim/version.h"
 
@@ -32,12 +33,30 @@ static void begin(JsonBuilder *json, const char *key)
 	json_builder_begin_object(json_builder_set_member_name(json, key));
 }
 
-static void add_digest(JsonBuilder *json, uint64_t digest)
+static void add_hash(JsonBuilder *json, const char *key, uint64_t hash)
 {
 	char text[17];
 
-	g_snprintf(text, sizeof(text), "%016" G_GINT64_MODIFIER "x", digest);
-	add_string(json, "digest", text);
+	g_snprintf(text, sizeof(text), "%016" G_GINT64_MODIFIER "x", hash);
+	add_string(json, key, text);
+}
+
+static bool has_heap(const struct run_result *result)
+{
+	return run_speaker(result)->heap.sites != NULL;
+}
+
+static const char *const *operation_names(const struct run_result *result)
+{
+	return has_heap(result) ? replay_heap_operation_names : replay_operation_names;
+}
+
+static void add_heap(JsonBuilder *json, const struct run_result *result)
+{
+	if (!has_heap(result))
+		return;
+	json_builder_set_member_name(json, "heap");
+	json_builder_add_value(json, heap_report_json(&run_speaker(result)->heap));
 }
 
 static void add_violations(JsonBuilder *json, const struct run_result *result)
@@ -97,7 +116,7 @@ static void add_passes(JsonBuilder *json, const struct run_result *result, bool 
 		if (!result->done[pass])
 			continue;
 		begin(json, kernels[pass].name);
-		add_digest(json, result->pass[pass].digest);
+		add_hash(json, "digest", result->pass[pass].digest);
 		if (seconds)
 			add_double(json, "seconds", result->pass[pass].seconds);
 		if (pass == PASS_PROBED) {
@@ -111,11 +130,25 @@ static void add_passes(JsonBuilder *json, const struct run_result *result, bool 
 	json_builder_end_object(json);
 }
 
-static void add_result(JsonBuilder *json, const struct run_result *result)
+static void add_fixture(JsonBuilder *json, const struct fixture_reached *reached)
+{
+	begin(json, "start_state");
+	add_hash(json, "target_hash", reached->target_hash);
+	add_hash(json, "reached_hash", reached->reached_hash);
+	add_int(json, "target_free_frames", reached->target_free_frames);
+	add_int(json, "reached_free_frames", reached->reached_free_frames);
+	add_int(json, "missing_frames", reached->missing_frames);
+	add_int(json, "extra_frames", reached->extra_frames);
+	add_double(json, "distance", reached->distance);
+	json_builder_end_object(json);
+}
+
+static void add_result(JsonBuilder *json, const struct run_config *config,
+		       const struct run_result *result)
 {
 	const struct replay_result *done = run_speaker(result);
 
-	add_digest(json, done->digest);
+	add_hash(json, "digest", done->digest);
 	add_int(json, "events", done->events);
 	add_int(json, "operations", done->operations);
 	add_int(json, "failures", done->failures);
@@ -126,6 +159,8 @@ static void add_result(JsonBuilder *json, const struct run_result *result)
 	add_int(json, "start_failures", done->start_failures);
 	add_int(json, "displaced", done->displaced);
 	add_int(json, "untouched_frames", done->untouched_frames);
+	if (config->start.fixture)
+		add_fixture(json, &done->fixture);
 	add_bool(json, "digests_differ", result->digests_differ);
 	add_violations(json, result);
 }
@@ -149,7 +184,7 @@ static void add_latency(JsonBuilder *json, const struct run_result *result)
 				continue;
 			g_snprintf(
 				key, sizeof(key), "%s/%u",
-				replay_operation_names[is_free ? OPERATION_FREE : OPERATION_ALLOC],
+				operation_names(result)[is_free ? OPERATION_FREE : OPERATION_ALLOC],
 				order);
 			json_builder_add_value(json_builder_set_member_name(json, key),
 					       result_latency_json(histogram));
@@ -172,9 +207,12 @@ JsonNode *run_summary(const struct run_config *config, const struct run_result *
 
 	json_builder_begin_object(json);
 	add_string(json, "allocator", config->label);
-	add_result(json, result);
+	if (config->heap)
+		add_string(json, "heap_name", config->heap_label);
+	add_result(json, config, result);
 	add_passes(json, result, true);
 	add_metrics(json, result);
+	add_heap(json, result);
 	add_latency(json, result);
 	return finish(json);
 }
@@ -211,6 +249,8 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 	add_string(json, "frames", config->label);
 	if (result->frames_sha256)
 		add_string(json, "frames_sha256", result->frames_sha256);
+	if (config->heap)
+		add_string(json, "heap", config->heap_label);
 	add_string(json, "tables", config->tables);
 	begin(json, "options");
 	for (char **setting = config->settings; setting && *setting; setting++) {
@@ -227,7 +267,7 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 	add_int(json, "direct_leaf_bytes", machine->leaf_bytes);
 	add_int(json, "cpus", machine->cpus);
 	add_int(json, "seed", config->seed);
-	add_string(json, "start", run_start_names[config->start]);
+	add_string(json, "start", run_start_name(&config->start));
 	add_string(json, "place", config->place_recorded ? "recorded" : "free");
 	add_string(json, "pass",
 		   result->done[PASS_NATIVE] && result->done[PASS_PROBED] ? "both"
@@ -290,10 +330,11 @@ JsonNode *run_json(const struct run_config *config, const struct run_result *res
 	add_int(json, "schema", 1);
 	add_config(json, config, result);
 	begin(json, "result");
-	add_result(json, result);
+	add_result(json, config, result);
 	add_passes(json, result, false);
 	add_boot(json, result);
 	add_metrics(json, result);
+	add_heap(json, result);
 	json_builder_end_object(json);
 	add_host(json, result);
 	return finish(json);
@@ -327,7 +368,7 @@ void run_write_events(const struct run_result *result)
 			if (!row->operations)
 				continue;
 			struct result_events line = {
-				.operation = replay_operation_names[operation],
+				.operation = operation_names(result)[operation],
 				.order = operation == OPERATION_BOOT ? -1 : (int)order,
 				.operations = row->operations,
 				.loads = counters->loads,

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "sim/fragmentation.h"
+#include "sim/heap_report.h"
 #include "sim/histogram.h"
 
 #define LABEL "%-16s"
@@ -55,9 +56,31 @@ static void add_memory(GString *text, const struct replay_result *done, unsigned
 			       metric(done, "metadata_bytes_per_frame"));
 }
 
+static void add_heap(GString *text, const struct replay_heap *heap)
+{
+	const struct heap_totals *t = &heap->totals;
+	double peak = t->peak_live_bytes ? (double)t->peak_live_bytes : 1;
+
+	g_string_append_printf(text,
+			       LABEL "%" PRIu64 " objects of %.1f KiB live, %.1f KiB held; at most "
+				     "%.1f KiB live, %.1f KiB held (%.2f times)\n",
+			       "objects", t->live_objects, (double)t->live_bytes / 1024,
+			       (double)t->held_frames * 4, (double)t->peak_live_bytes / 1024,
+			       (double)t->peak_held_bytes / 1024,
+			       (double)t->peak_held_bytes / peak);
+	g_string_append_printf(text, LABEL "%.1f %% of what was handed out was not asked for\n",
+			       "internal", heap_report_waste(t->requested_bytes, t->handed_bytes));
+}
+
 /* ---- what operations cost ---- */
 
-static void add_latency(GString *text, struct recorder *recorder, bool is_free)
+static const char *operation_name(const struct replay_result *done, enum replay_operation operation)
+{
+	return (done->heap.sites ? replay_heap_operation_names : replay_operation_names)[operation];
+}
+
+static void add_latency(GString *text, const struct replay_result *done, struct recorder *recorder,
+			bool is_free)
 {
 	static const unsigned points[] = { 5000, 9900, 9990, 10000 };
 	struct histogram *all = g_new0(struct histogram, 1);
@@ -68,7 +91,7 @@ static void add_latency(GString *text, struct recorder *recorder, bool is_free)
 			histogram_merge(all, one);
 	}
 	g_string_append_printf(text, LABEL,
-			       replay_operation_names[is_free ? OPERATION_FREE : OPERATION_ALLOC]);
+			       operation_name(done, is_free ? OPERATION_FREE : OPERATION_ALLOC));
 	for (guint i = 0; i < G_N_ELEMENTS(points); i++)
 		g_string_append_printf(text, "%11" PRIu64, histogram_percentile(all, points[i]));
 	g_string_append_c(text, '\n');
@@ -90,9 +113,21 @@ static void add_events(GString *text, const struct replay_result *done, bool is_
 		return;
 	double each = 1.0 / (double)operations;
 	g_string_append_printf(text, LABEL "%11.2f%11.2f%11.2f%11.2f\n",
-			       replay_operation_names[operation], (double)sum.loads * each,
+			       operation_name(done, operation), (double)sum.loads * each,
 			       (double)sum.stores * each, (double)sum.cache_lines * each,
 			       (double)sum.tlb_misses * each);
+}
+
+static void add_start(GString *text, const struct fixture *fixture,
+		      const struct fixture_reached *reached)
+{
+	g_string_append_printf(text,
+			       "start   %s %016" PRIx64 "  %" PRIu64 " of %" PRIu64
+			       " frames free (%" PRIu64 " missing, %" PRIu64
+			       " more held), distance %.4f\n",
+			       fixture->name, reached->target_hash, reached->reached_free_frames,
+			       reached->target_free_frames, reached->missing_frames,
+			       reached->extra_frames, reached->distance);
 }
 
 char *run_text(const struct run_config *config, const struct run_result *result)
@@ -100,6 +135,8 @@ char *run_text(const struct run_config *config, const struct run_result *result)
 	GString *text = g_string_new(NULL);
 	const struct replay_result *speaker = run_speaker(result);
 
+	if (config->start.fixture)
+		add_start(text, config->start.fixture, &speaker->fixture);
 	for (unsigned pass = 0; pass < PASSES; pass++)
 		if (result->done[pass])
 			add_pass(text, pass, &result->pass[pass]);
@@ -110,12 +147,15 @@ char *run_text(const struct run_config *config, const struct run_result *result)
 				       config->label);
 	if (speaker->died)
 		return g_string_free(text, FALSE);
-	add_memory(text, speaker, machine_layout(result->machine->arch)->huge_order);
+	if (speaker->heap.sites)
+		add_heap(text, &speaker->heap);
+	else
+		add_memory(text, speaker, machine_layout(result->machine->arch)->huge_order);
 	if (result->done[PASS_NATIVE] && recorder_timed(result->recorder)) {
 		g_string_append_printf(text, LABEL "%11s%11s%11s%11s\n", "latency, ns", "p50",
 				       "p99", "p99.9", "max");
-		add_latency(text, result->recorder, false);
-		add_latency(text, result->recorder, true);
+		add_latency(text, speaker, result->recorder, false);
+		add_latency(text, speaker, result->recorder, true);
 	}
 	if (result->done[PASS_PROBED]) {
 		g_string_append_printf(text, LABEL "%11s%11s%11s%11s\n", "an operation's", "loads",

@@ -15,6 +15,8 @@ const struct frame_ops *const frame_registry[] = {
 	&frame_stack,
 	&frame_stack_lazy,
 	&frame_split,
+	&frame_memblock,
+	&frame_two_ended,
 	&frame_buddy,
 	&frame_zoned_buddy,
 	&frame_llfree,

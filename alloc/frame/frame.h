@@ -98,6 +98,8 @@ struct frame_stats {
 	 * blocks, and those of them whose block was smaller than a page block (metric 9). */
 	uint64_t fallbacks;
 	uint64_t fragmenting_fallbacks;
+	/* Runs that a system with a brk refused while at least so many frames were free (22). */
+	uint64_t brk_refused;
 };
 
 enum frame_state { FRAME_FREE = 0, FRAME_USED };

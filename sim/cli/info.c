@@ -185,9 +185,12 @@ static void info_text(const struct trace_meta *meta, uint64_t file_bytes)
 {
 	char *map = memory_map_format(meta->memory_map);
 
-	printf("%s, imported from %s (%s)\n",
-	       meta->system ? meta->system : "recorded system unknown",
-	       meta->source ? meta->source : "?", meta->format ? meta->format : "?");
+	if (meta->format && g_str_has_prefix(meta->format, "generator"))
+		printf("%s, generated (%s)\n", meta->source ? meta->source : "?", meta->format);
+	else
+		printf("%s, imported from %s (%s)\n",
+		       meta->system ? meta->system : "recorded system unknown",
+		       meta->source ? meta->source : "?", meta->format ? meta->format : "?");
 	if (meta->command)
 		printf("command: %s\n", meta->command);
 	printf("%" G_GUINT64_FORMAT " events over %.3f s on %u CPUs, %.2f bytes an event\n",

@@ -4,25 +4,37 @@
 #include <string.h>
 
 #include "alloc/frame/frame.h"
+#include "alloc/heap/heap.h"
 #include "sim/fragmentation.h"
 #include "sim/machine.h"
 #include "sim/run.h"
 #include "sim/size.h"
+#include "workloads/generate/generate.h"
 
-/* One line of a list: what --json gives as {name, id, summary, capabilities}; of a page-frame
- * allocator also its settings, and which builds of it there are. */
+/* Of a page-frame allocator or a heap: what it can do, its settings, which builds of it there are;
+ * of a generator its parameters. */
+struct details {
+	const char *const *cap_names;
+	unsigned caps;
+	const struct frame_option *options;
+	bool pass[PASSES];
+	const struct generate_parameter *parameters;
+};
+
+/* One line of a list: what --json gives as {name, id, summary, capabilities, ...}. DETAILS may be
+ * NULL. */
 typedef void (*emit_fn)(void *context, const char *name, const char *id, const char *summary,
-			const struct frame_ops *const frames[PASSES]);
+			const struct details *details);
 
 static char **plugins; /* files to list beside the lab's own systems */
 
-static char **capability_names(unsigned caps)
+static char **capability_names(const char *const *all, unsigned caps)
 {
 	GPtrArray *names = g_ptr_array_new();
 
-	for (unsigned bit = 0; frame_cap_names[bit]; bit++)
+	for (unsigned bit = 0; all && all[bit]; bit++)
 		if (caps & (1u << bit))
-			g_ptr_array_add(names, g_strdup(frame_cap_names[bit]));
+			g_ptr_array_add(names, g_strdup(all[bit]));
 	g_ptr_array_add(names, NULL);
 	return (char **)g_ptr_array_free(names, FALSE);
 }
@@ -32,8 +44,13 @@ static void emit_frames(emit_fn emit, void *context, const char *name)
 	const struct frame_ops *frames[PASSES];
 
 	/* Plugins were loaded before anything was printed. */
-	if (run_find_frames(name, frames, NULL))
-		emit(context, name, frames[PASS_NATIVE]->id, frames[PASS_NATIVE]->summary, frames);
+	if (!run_find_frames(name, frames, NULL))
+		return;
+	const struct frame_ops *ops = frames[PASS_NATIVE];
+	struct details details = {
+		frame_cap_names, ops->caps, ops->options, { true, frames[PASS_PROBED] != NULL }
+	};
+	emit(context, name, ops->id, ops->summary, &details);
 }
 
 static void list_frames(emit_fn emit, void *context)
@@ -42,6 +59,16 @@ static void list_frames(emit_fn emit, void *context)
 		emit_frames(emit, context, (*ops)->name);
 	for (char **plugin = plugins; plugin && *plugin; plugin++)
 		emit_frames(emit, context, *plugin);
+}
+
+static void list_heaps(emit_fn emit, void *context)
+{
+	for (const struct heap_ops *const *ops = heap_registry; *ops; ops++) {
+		struct details details = {
+			heap_cap_names, (*ops)->caps, (*ops)->options, { true, true }
+		};
+		emit(context, (*ops)->name, (*ops)->id, (*ops)->summary, &details);
+	}
 }
 
 static void list_tables(emit_fn emit, void *context)
@@ -62,6 +89,24 @@ static void list_machines(emit_fn emit, void *context)
 		     NULL);
 }
 
+static void list_starts(emit_fn emit, void *context)
+{
+	emit(context, "ascending", "-", "the trace's start state, placed by recorded frame number",
+	     NULL);
+	emit(context, "recorded", "-", "the trace's start state, at the recorded frames", NULL);
+	emit(context, "shuffled", "-", "the trace's start state, placed in an order by seed", NULL);
+	for (const struct fixture *fixture = fixtures; fixture->name; fixture++)
+		emit(context, fixture->name, "-", fixture->summary, NULL);
+}
+
+static void list_workloads(emit_fn emit, void *context)
+{
+	for (const struct generator *const *one = generators; *one; one++) {
+		struct details details = { .parameters = (*one)->parameters };
+		emit(context, (*one)->name, (*one)->family, (*one)->summary, &details);
+	}
+}
+
 static void list_metrics(emit_fn emit, void *context)
 {
 	for (unsigned i = 0; i < metrics_count(); i++) {
@@ -80,9 +125,9 @@ static const struct {
 	const char *name;
 	void (*list)(emit_fn emit, void *context);
 } kinds[] = {
-	{ "frames", list_frames },   { "heaps", list_nothing },	    { "tables", list_tables },
-	{ "spaces", list_nothing },  { "machines", list_machines }, { "workloads", list_nothing },
-	{ "metrics", list_metrics },
+	{ "frames", list_frames },  { "heaps", list_heaps },	   { "tables", list_tables },
+	{ "spaces", list_nothing }, { "machines", list_machines }, { "workloads", list_workloads },
+	{ "starts", list_starts },  { "metrics", list_metrics },
 };
 
 static char *describe_setting(const struct frame_option *option)
@@ -98,22 +143,28 @@ static char *describe_setting(const struct frame_option *option)
 }
 
 static void emit_text(void *context, const char *name, const char *id, const char *summary,
-		      const struct frame_ops *const frames[PASSES])
+		      const struct details *details)
 {
 	printf("  %-24s %-7s %s\n", name, id, summary);
-	if (!frames)
+	if (!details)
 		return;
-	const struct frame_ops *ops = frames[PASS_NATIVE];
-	char **names = capability_names(ops->caps);
+	char **names = capability_names(details->cap_names, details->caps);
 	char *caps = g_strjoinv(" ", names);
 	if (*caps)
 		printf("  %-24s %-7s   can: %s\n", "", "", caps);
-	for (unsigned i = 0; ops->options && ops->options[i].key; i++) {
-		char *setting = describe_setting(&ops->options[i]);
+	for (unsigned i = 0; details->options && details->options[i].key; i++) {
+		char *setting = describe_setting(&details->options[i]);
 		printf("  %-24s %-7s   set: %s\n", "", "", setting);
 		g_free(setting);
 	}
-	if (!frames[PASS_PROBED])
+	for (unsigned i = 0; details->parameters && details->parameters[i].key; i++) {
+		const struct generate_parameter *one = &details->parameters[i];
+		char *value = generate_value_text(one, one->preset);
+		printf("  %-24s %-7s   set: %s=%s  %s%s%s\n", "", "", one->key, value, one->meaning,
+		       *one->unit ? ", " : "", one->unit);
+		g_free(value);
+	}
+	if (details->pass[PASS_NATIVE] && !details->pass[PASS_PROBED])
 		printf("  %-24s %-7s   native pass only\n", "", "");
 	g_free(caps);
 	g_strfreev(names);
@@ -147,34 +198,58 @@ static void add_setting(JsonBuilder *json, const struct frame_option *option)
 	json_builder_end_object(json);
 }
 
-static void add_frames(JsonBuilder *json, const struct frame_ops *const frames[PASSES])
+/* Values as text: with decimals or units, as the command line takes them. */
+static void add_parameter(JsonBuilder *json, const struct generate_parameter *one)
 {
-	const struct frame_ops *ops = frames[PASS_NATIVE];
+	const struct {
+		const char *key;
+		uint64_t value;
+	} values[] = { { "default", one->preset }, { "min", one->least }, { "max", one->most } };
 
+	json_builder_begin_object(json);
+	json_builder_add_string_value(json_builder_set_member_name(json, "key"), one->key);
+	json_builder_add_string_value(json_builder_set_member_name(json, "help"), one->meaning);
+	json_builder_add_string_value(json_builder_set_member_name(json, "unit"), one->unit);
+	for (unsigned i = 0; i < G_N_ELEMENTS(values); i++) {
+		char *text = generate_value_text(one, values[i].value);
+		json_builder_add_string_value(json_builder_set_member_name(json, values[i].key),
+					      text);
+		g_free(text);
+	}
+	json_builder_end_object(json);
+}
+
+static void add_details(JsonBuilder *json, const struct details *details)
+{
 	json_builder_begin_array(json_builder_set_member_name(json, "settings"));
-	for (unsigned i = 0; ops->options && ops->options[i].key; i++)
-		add_setting(json, &ops->options[i]);
+	for (unsigned i = 0; details->options && details->options[i].key; i++)
+		add_setting(json, &details->options[i]);
+	for (unsigned i = 0; details->parameters && details->parameters[i].key; i++)
+		add_parameter(json, &details->parameters[i]);
 	json_builder_end_array(json);
+	if (!details->pass[PASS_NATIVE])
+		return;
 	json_builder_begin_array(json_builder_set_member_name(json, "passes"));
 	for (unsigned pass = 0; pass < PASSES; pass++)
-		if (frames[pass])
+		if (details->pass[pass])
 			json_builder_add_string_value(json, kernels[pass].name);
 	json_builder_end_array(json);
 }
 
 static void emit_json(void *context, const char *name, const char *id, const char *summary,
-		      const struct frame_ops *const frames[PASSES])
+		      const struct details *details)
 {
 	JsonBuilder *json = context;
-	char **caps = capability_names(frames ? frames[PASS_NATIVE]->caps : 0);
+	char **caps =
+		capability_names(details ? details->cap_names : NULL, details ? details->caps : 0);
 
 	json_builder_begin_object(json);
 	json_builder_add_string_value(json_builder_set_member_name(json, "name"), name);
 	json_builder_add_string_value(json_builder_set_member_name(json, "id"), id);
 	json_builder_add_string_value(json_builder_set_member_name(json, "summary"), summary);
 	add_strings(json, "capabilities", (const char *const *)caps);
-	if (frames)
-		add_frames(json, frames);
+	if (details)
+		add_details(json, details);
 	json_builder_end_object(json);
 	g_strfreev(caps);
 }

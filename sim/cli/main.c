@@ -10,7 +10,7 @@
 #include "workloads/trace.h"
 
 const struct cli_command cli_commands[] = {
-	{ "list", "[frames|heaps|tables|spaces|machines|workloads|metrics]",
+	{ "list", "[frames|heaps|tables|spaces|machines|workloads|starts|metrics]",
 	  "what there is to choose from",
 	  "  kmemlab list frames --frames ./mine.so\n  kmemlab list metrics --json", cli_list },
 	{ "import", "FILE -o TRACE.kmt", "make a .kmt trace of a recording",
@@ -20,6 +20,16 @@ const struct cli_command cli_commands[] = {
 	  "  kmemlab import trace.dat -o redis.kmt\n  kmemlab import report.txt.zst --state "
 	  "ground-truth.tar.zst -o thp.kmt",
 	  cli_import },
+	{ "generate", "WORKLOAD [KEY=VALUE ...] -o TRACE.kmt",
+	  "make a .kmt trace of a workload that nobody recorded",
+	  "The same workload, parameters and seed give the same file on every machine. kmemlab "
+	  "list "
+	  "workloads shows what there is,\n"
+	  "--parameters what can be set.\n\n"
+	  "  kmemlab generate larson threads=4 slots=500 --seed 7 -o larson.kmt\n"
+	  "  kmemlab generate frame-churn live=80 ram=128M -o churn.kmt\n"
+	  "  kmemlab generate robson --parameters",
+	  cli_generate },
 	{ "record", "-o TRACE.kmt [--seconds N] [-- COMMAND ...]",
 	  "record this machine's kernel (as root) into a trace",
 	  "Records the page events of the whole machine through tracefs while a command runs, or "
@@ -97,6 +107,15 @@ const struct cli_command cli_commands[] = {
 	  "  kmemlab check\n  kmemlab check --frames buddy --seed 7 --operations 5000\n"
 	  "  kmemlab check --frames bitmap --set frames.policy=best-fit -o failure.kmt",
 	  cli_check },
+	{ "distance", "STATE STATE", "how far two fragmented states are apart",
+	  "Half the sum over orders of the difference in the share of free frames that lie in free "
+	  "blocks of that order: 0 the\nsame, 1 nothing in common. A state is a fixture (kmemlab "
+	  "list starts), a run's folder (its last sample; @start or\n@EVENT chooses another), or a "
+	  "file with the text of /proc/buddyinfo.\n\n"
+	  "  kmemlab distance aged-desktop half-random --ram 1G\n"
+	  "  kmemlab distance results/demo/redis-page.buddy.s1@start "
+	  "results/demo/redis-page.buddy.s1 --json",
+	  cli_distance },
 	{ "bench", "[NAME]", "measure kmemlab and its allocators against yardsticks",
 	  "Every figure is a ratio to a minimal loop timed in the same run.\n\n  kmemlab bench\n  "
 	  "kmemlab bench frames --json",

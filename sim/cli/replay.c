@@ -9,7 +9,8 @@
 #include "sim/watchdog.h"
 
 struct options {
-	char *frames, *tables, *machine, *ram, *start, *place, *pass, *output, *name, *host_memory;
+	char *frames, *heap, *tables, *machine, *ram, *start, *place, *pass, *output, *name,
+		*host_memory;
 	char **settings;
 	gint cpus;
 	gint64 seed, until, check_events, sample_events, sample_ns;
@@ -51,6 +52,7 @@ static int replay(const struct options *options, const char *trace, const char *
 	struct run_config config = {
 		.trace_path = trace,
 		.frames = options->frames,
+		.heap = options->heap,
 		.tables = options->tables ? options->tables : "direct",
 		.settings = options->settings,
 		.machine = options->machine ? options->machine : "recorded",
@@ -76,8 +78,10 @@ static int replay(const struct options *options, const char *trace, const char *
 		return CLI_USAGE;
 	if (!run_parse_start(options->start ? options->start : "ascending", &config.start, &error))
 		return cli_fail(error);
-	char *label = run_label(options->frames, options->settings);
+	char *label = run_label(options->frames, "frames", options->settings);
+	char *heap_label = run_label(options->heap ? options->heap : "", "heap", options->settings);
 	config.label = label;
+	config.heap_label = heap_label;
 	int code = CLI_OK;
 	if (!run_cell(&config, &result, &error)) {
 		code = cli_fail(error);
@@ -96,6 +100,7 @@ static int replay(const struct options *options, const char *trace, const char *
 	}
 	run_result_clear(&result);
 	g_free(label);
+	g_free(heap_label);
 	return code;
 }
 
@@ -106,10 +111,13 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		{ "frames", 'f', 0, G_OPTION_ARG_STRING, &options.frames,
 		  "Page-frame allocator (kmemlab list frames), or a plugin's file",
 		  "NAME|PLUGIN.so" },
+		{ "heap", 0, 0, G_OPTION_ARG_STRING, &options.heap,
+		  "Replay the trace's heap events against that heap (kmemlab list heaps)", "NAME" },
 		{ "tables", 0, 0, G_OPTION_ARG_STRING, &options.tables,
 		  "How the kernel reaches page tables: direct (default), none", "NAME" },
 		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &options.settings,
-		  "A setting: frames.KEY, machine.KEY; may be repeated", "SLOT.KEY=VALUE" },
+		  "A setting: frames.KEY, heap.KEY, machine.KEY; may be repeated",
+		  "SLOT.KEY=VALUE" },
 		{ "machine", 'm', 0, G_OPTION_ARG_STRING, &options.machine,
 		  "recorded (default), a preset, or a file of E820 lines", "NAME|FILE" },
 		{ "ram", 0, 0, G_OPTION_ARG_STRING, &options.ram,
@@ -122,7 +130,10 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		  "events",
 		  "N" },
 		{ "start", 0, 0, G_OPTION_ARG_STRING, &options.start,
-		  "Start state: ascending (default), recorded, shuffled", "MODE" },
+		  "Start state: ascending (default), recorded, shuffled, or a fixture (kmemlab "
+		  "list "
+		  "starts)",
+		  "MODE|FIXTURE" },
 		{ "place", 0, 0, G_OPTION_ARG_STRING, &options.place,
 		  "free (default), or recorded: ask for the recorded frames, where the allocator "
 		  "can",
@@ -169,6 +180,7 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 	g_strfreev(rest);
 	g_free(typed);
 	g_free(options.frames);
+	g_free(options.heap);
 	g_free(options.tables);
 	g_free(options.machine);
 	g_free(options.ram);
