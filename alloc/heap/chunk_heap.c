@@ -465,11 +465,7 @@ int chunk_heap_check(const void *state, struct heap_violation *v)
 
 bool chunk_heap_has_free(const struct chunk_heap *heap, const struct chunk *chunk)
 {
-	for (const struct chunk_segment *s = heap->segments; s; s = s->next) {
-		uint64_t offset = (uintptr_t)chunk - (uintptr_t)s;
-		if (offset >= SEGMENT_HEAD && offset < segment_bytes(s) - CHUNK_HEADER)
-			return (offset & (CHUNK_UNIT - 1)) == 0 &&
-			       chunk->seal == seal_of(heap, chunk) && !chunk_used(chunk);
-	}
-	return false;
+	return ((uintptr_t)chunk & (CHUNK_UNIT - 1)) == 0 && (const char *)chunk >= heap->low &&
+	       (const char *)chunk < heap->high && heap_pages_possible(&heap->pages, chunk) &&
+	       chunk->seal == seal_of(heap, chunk) && !chunk_used(chunk);
 }

@@ -118,8 +118,8 @@ void chunk_heap_stats(const void *state, struct heap_stats *out);
 int chunk_heap_walk(const void *state, heap_visit_fn visit, void *ctx);
 int chunk_heap_check(const void *state, struct heap_violation *v);
 
-/* For an index's count(): whether CHUNK is a sealed free chunk that lies in a segment. O(segments).
- */
+/* For an index's count(): whether CHUNK is a sealed free chunk between the lowest and the highest
+ * segment. check() has seen each one that lies in a segment, and counted them. */
 bool chunk_heap_has_free(const struct chunk_heap *heap, const struct chunk *chunk);
 
 #endif

@@ -3,6 +3,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "sim/check_heap.h"
 #include "sim/random.h"
 #include "tests/support/frame_instance.h"
 #include "tests/support/story.h"
@@ -190,6 +191,12 @@ static enum rogue rogue;
 static unsigned calls;
 static void *previous;
 
+static int rogue_init(void *state, const struct heap_config *config)
+{
+	calls = 0;
+	return heap_find("tlsf")->init(state, config);
+}
+
 static int rogue_alloc(void *state, const struct heap_request *request, void **out)
 {
 	int error = heap_find("tlsf")->alloc(state, request, out);
@@ -236,14 +243,12 @@ static uint32_t rogue_tag(const void *state, const void *object)
 	return heap_find("tlsf")->tag(state, object) + (rogue == ROGUE_TAGS);
 }
 
-START_TEST(the_ledger_sees_what_a_rogue_heap_does)
+static struct heap_ops make_rogue(enum rogue how)
 {
 	struct heap_ops ops = *heap_find("tlsf");
-	struct replay_result result;
-	bool seen = false;
 
-	rogue = (enum rogue)_i;
-	calls = 0;
+	rogue = how;
+	ops.init = rogue_init;
 	ops.alloc = rogue_alloc;
 	ops.free = rogue_free;
 	ops.usable = rogue_usable;
@@ -251,6 +256,15 @@ START_TEST(the_ledger_sees_what_a_rogue_heap_does)
 	ops.tag = rogue_tag;
 	if (rogue == ROGUE_KEEPS)
 		ops.trim = NULL;
+	return ops;
+}
+
+START_TEST(the_ledger_sees_what_a_rogue_heap_does)
+{
+	struct heap_ops ops = make_rogue((enum rogue)_i);
+	struct replay_result result;
+	bool seen = false;
+
 	for (uint64_t handle = 1; handle <= 60; handle++)
 		add(EVENT_HEAP_ALLOC, handle, 40 + handle * 8);
 	for (uint64_t handle = 1; handle <= 60; handle++)
@@ -268,6 +282,49 @@ START_TEST(the_ledger_sees_what_a_rogue_heap_does)
 	else
 		expect(result.violations == 0, "%s", story_describe(&result));
 	replay_result_clear(&result);
+}
+END_TEST
+
+/* ---- check --heap ---- */
+
+static void check_rogue(enum rogue how, struct check_report *report)
+{
+	struct heap_ops ops = make_rogue(how);
+	char *output = g_build_filename(story->folder, "failure.kmt", NULL);
+	struct check_heap_config config = {
+		.name = "rogue",
+		.heap = { [PASS_NATIVE] = &ops },
+		.operations = 100,
+		.cpu_ms = 5000,
+		.output = output,
+	};
+	GError *error = NULL;
+
+	*report = (struct check_report){ 0 };
+	expect(check_heap(&config, report, &error), "%s", error ? error->message : "");
+	if (report->failed) {
+		struct trace_reader *reader = trace_reader_open(output, &error);
+		ck_assert_ptr_nonnull(reader);
+		expect(trace_validate(reader, &error), "%s", error ? error->message : "");
+		trace_reader_free(reader);
+	}
+	g_free(output);
+}
+
+START_TEST(check_shrinks_what_a_rogue_heap_does_wrong)
+{
+	struct check_report report;
+
+	check_rogue(ROGUE_NONE, &report);
+	expect(!report.failed, "%s", report.message);
+	expect(report.configurations > 10, "%lu configurations", report.configurations);
+	check_report_clear(&report);
+	check_rogue(ROGUE_OVERLAP, &report);
+	expect(report.failed && strstr(report.message, "overlap"), "%s", report.message);
+	/* It strikes at the 20th allocation, so that 20 are the least. */
+	expect_eq(report.lines->len, 20);
+	expect(strstr(report.command, "--heap rogue") != NULL, "%s", report.command);
+	check_report_clear(&report);
 }
 END_TEST
 
@@ -330,6 +387,7 @@ int main(void)
 	tcase_add_loop_test(tcase, runs_and_passes_agree, 0, (int)heaps());
 	tcase_add_test(tcase, tlsf_costs_the_same_however_many_holes_there_are);
 	tcase_add_loop_test(tcase, the_ledger_sees_what_a_rogue_heap_does, 0, ROGUES);
+	tcase_add_test(tcase, check_shrinks_what_a_rogue_heap_does_wrong);
 	tcase_add_test(tcase, a_trace_that_frees_what_is_not_there_is_refused);
 	tcase_add_test(tcase, books_are_kept_by_call_site_and_size);
 	suite_add_tcase(suite, tcase);
