@@ -293,7 +293,7 @@ static bool is_seed(const char *text)
 
 static bool is_start(const char *text)
 {
-	enum replay_start start;
+	struct run_start start;
 
 	return run_parse_start(text, &start, NULL);
 }
@@ -307,7 +307,7 @@ static bool check_values(const struct source *source, char **const lists[AXES], 
 	} checks[] = {
 		{ AXIS_SEED, is_seed, "no number" },
 		{ AXIS_RAM, is_ram, "no size (512M, 2x, recorded)" },
-		{ AXIS_START, is_start, "not ascending, recorded or shuffled" },
+		{ AXIS_START, is_start, "not ascending, recorded, shuffled or a fixture" },
 	};
 
 	for (gsize i = 0; i < G_N_ELEMENTS(checks); i++) {

@@ -321,6 +321,33 @@ JsonNode *metrics_json(const double *values)
 	return node;
 }
 
+void metrics_free_blocks(const struct ledger *ledger, uint64_t blocks[LEDGER_ORDERS])
+{
+	for (unsigned order = 0; order < LEDGER_ORDERS; order++)
+		blocks[order] = free_blocks(ledger_totals(ledger), order, LEDGER_ORDERS);
+}
+
+static double frames_of(const uint64_t blocks[LEDGER_ORDERS])
+{
+	double frames = 0;
+
+	for (unsigned order = 0; order < LEDGER_ORDERS; order++)
+		frames += ldexp((double)blocks[order], (int)order);
+	return frames;
+}
+
+double metrics_distance(const uint64_t a[LEDGER_ORDERS], const uint64_t b[LEDGER_ORDERS])
+{
+	double free_a = frames_of(a), free_b = frames_of(b), sum = 0;
+
+	if (free_a <= 0 || free_b <= 0)
+		return free_a > 0 || free_b > 0;
+	for (unsigned order = 0; order < LEDGER_ORDERS; order++)
+		sum += fabs(ldexp((double)a[order], (int)order) / free_a -
+			    ldexp((double)b[order], (int)order) / free_b);
+	return sum / 2;
+}
+
 int metrics_largest_free_order(const struct ledger *ledger)
 {
 	int order = LEDGER_ORDERS - 1;

@@ -61,6 +61,13 @@ size_t metrics_format(const struct metric *metric, double value, char text[METRI
 /* {name: value, ...}; the caller owns it. */
 JsonNode *metrics_json(const double *values);
 
+/* k_i of the metrics. */
+void metrics_free_blocks(const struct ledger *ledger, uint64_t blocks[LEDGER_ORDERS]);
+/* Distance of two states by their free blocks (metric 23), 0 to 1: half the sum over orders of the
+ * difference of the shares of free frames that lie in blocks of that order. Nothing free in one of
+ * them: 1; in both: 0. */
+double metrics_distance(const uint64_t a[LEDGER_ORDERS], const uint64_t b[LEDGER_ORDERS]);
+
 /* The largest order up to 10 of which an aligned block is free; -1 where nothing is. */
 int metrics_largest_free_order(const struct ledger *ledger);
 

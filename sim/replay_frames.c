@@ -34,14 +34,14 @@ static int call_alloc(struct session *session, const struct frame_request *reque
 
 	watch_call(session, OPERATION_ALLOC, order, count);
 	trap_kernel_begin();
-	uint64_t start = session->timed ? timer_start() : 0;
+	uint64_t start = session_start(session);
 	int status = session->kernel->frame_alloc(&frames, request, block);
 	uint64_t stop = session->timed ? timer_stop() : 0;
 	trap_kernel_end();
 	probe_phase(PROBE_OFF, NULL);
 	if (session->timed && count)
 		recorder_latency(session->recorder, false, order, request->cpu, session->event,
-				 timer_net_ns(session->timer, start, stop));
+				 session_net_ns(session, start, stop));
 	return status;
 }
 
@@ -53,14 +53,14 @@ static int call_free(struct session *session, const struct frame_block *block, u
 
 	watch_call(session, OPERATION_FREE, order, count);
 	trap_kernel_begin();
-	uint64_t start = session->timed ? timer_start() : 0;
+	uint64_t start = session_start(session);
 	int status = session->kernel->frame_free(&frames, block);
 	uint64_t stop = session->timed ? timer_stop() : 0;
 	trap_kernel_end();
 	probe_phase(PROBE_OFF, NULL);
 	if (session->timed && count)
 		recorder_latency(session->recorder, true, order, cpu, session->event,
-				 timer_net_ns(session->timer, start, stop));
+				 session_net_ns(session, start, stop));
 	return status;
 }
 
@@ -297,6 +297,26 @@ static bool start_one(struct session *session, const struct start_item *item, bo
 	return true;
 }
 
+bool session_hold(struct session *session, const struct frame_request *request)
+{
+	struct frame_request booked = *request;
+	struct frame_block block;
+
+	if (call_alloc(session, request, &block, false) != KERR_OK)
+		return false;
+	if (!(session->frames.ops->caps & FRAME_CAP_MOBILITY))
+		booked.mobility =
+			session->config->fixture->mobility(block.first.n, session->config->seed);
+	return book(session, 0, &booked, &block);
+}
+
+void session_let_go(struct session *session, const struct frame_block *block)
+{
+	struct release release = { session, 0, 0, false };
+
+	release_run(&release, *block, block->frames);
+}
+
 void session_start_state(struct session *session)
 {
 	bool recorded = session->config->start == START_RECORDED &&
@@ -304,6 +324,8 @@ void session_start_state(struct session *session)
 	GArray *start = session->start;
 	guint waiting = 0;
 
+	if (session->config->start == START_FIXTURE)
+		session_fixture(session);
 	for (guint i = 0; i < start->len; i++) {
 		struct start_item *item = &g_array_index(start, struct start_item, i);
 		bool at = recorded && item->frame != EVENT_NO_FRAME;

@@ -240,16 +240,16 @@ static int call_heap(struct session *session, enum call call, uint64_t bytes,
 		row->operations += count;
 	session->heap->lab_ticks = 0;
 	heap_begin(session, PROBE_RUN, count ? &row->counters : NULL);
-	uint64_t start = session->timed ? timer_start() : 0;
+	uint64_t start = session_start(session);
 	int status = enter(session, call, request, object);
 	uint64_t stop = session->timed ? timer_stop() : 0;
 	heap_leave(session);
 	if (session->timed && count)
 		recorder_latency(session->recorder, call == CALL_FREE, order,
 				 session->machine->current_cpu, session->event,
-				 timer_net_ns(session->timer,
-					      start + MIN(session->heap->lab_ticks, stop - start),
-					      stop));
+				 session_net_ns(session,
+						start + MIN(session->heap->lab_ticks, stop - start),
+						stop));
 	session->result->operations += count;
 	return status;
 }

@@ -11,19 +11,30 @@
 #include "sim/size.h"
 #include "workloads/memory_map.h"
 
-const char *const run_start_names[] = { [START_ASCENDING] = "ascending",
-					[START_RECORDED] = "recorded",
-					[START_SHUFFLED] = "shuffled" };
+static const char *const start_names[] = { [START_ASCENDING] = "ascending",
+					   [START_RECORDED] = "recorded",
+					   [START_SHUFFLED] = "shuffled" };
 
-bool run_parse_start(const char *text, enum replay_start *start, GError **error)
+bool run_parse_start(const char *text, struct run_start *start, GError **error)
 {
-	for (unsigned i = 0; i < G_N_ELEMENTS(run_start_names); i++) {
-		if (strcmp(text, run_start_names[i]) == 0) {
-			*start = i;
+	*start = (struct run_start){ .mode = START_FIXTURE, .fixture = fixture_find(text) };
+	if (start->fixture)
+		return true;
+	for (unsigned i = 0; i < G_N_ELEMENTS(start_names); i++) {
+		if (strcmp(text, start_names[i]) == 0) {
+			start->mode = i;
 			return true;
 		}
 	}
-	return lab_usage(error, "start state '%s' is not ascending, recorded or shuffled", text);
+	return lab_usage(error,
+			 "start state '%s' is not ascending, recorded or shuffled, nor a fixture "
+			 "(kmemlab list starts)",
+			 text);
+}
+
+const char *run_start_name(const struct run_start *start)
+{
+	return start->fixture ? start->fixture->name : start_names[start->mode];
 }
 
 /* How many words, from this one on, say where files go or what is printed. */
@@ -401,7 +412,8 @@ static bool run_passes(const struct run_config *config, const struct replay_conf
 		if (!wanted[pass])
 			continue;
 		/* The first pass samples; placements, and so samples, are the same in both. */
-		if (!result->recorder) {
+		/* With host threads there is no state at an event. */
+		if (!result->recorder && !config->threads) {
 			struct recorder_config recording = {
 				.sample_events = config->sample_events,
 				.sample_ns = config->sample_ns,
@@ -452,16 +464,20 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 		.trace_path = config->trace_path,
 		.frame_config = { .seed = config->seed },
 		.seed = config->seed,
-		.start = config->start,
+		.start = config->start.mode,
+		.fixture = config->start.fixture,
 		.place_recorded = config->place_recorded,
 		.until = config->until,
 		.check_events = config->check_events,
 		.limit_ms = config->limit_ms,
+		.threads = config->threads,
 		.command = config->command,
 	};
 
 	*result = (struct run_result){ 0 };
 	if (!find_frames(config->frames, &replay, error) ||
+	    (replay.fixture &&
+	     !fixture_can_reach(replay.fixture, replay.frames[PASS_NATIVE], error)) ||
 	    !find_heap(config->heap, &replay, error))
 		return false;
 	replay.heap_config.seed = config->seed;
@@ -471,6 +487,10 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 	if (!result->machine)
 		return false;
 	replay.machine = result->machine;
+	if (config->threads > result->machine->cpus)
+		return lab_usage(error,
+				 "--threads %u: the machine has %u CPUs; --cpus N gives it more",
+				 config->threads, result->machine->cpus);
 	if (!fits_host(config, &replay, error))
 		return false;
 	if (config->output && !(result->files = result_new(config->output, config->replace, error)))

@@ -11,6 +11,12 @@
 
 #include "sim/replay.h"
 
+/* What there is before event 0: a mode, or a fixture. */
+struct run_start {
+	enum replay_start mode;
+	const struct fixture *fixture; /* START_FIXTURE */
+};
+
 struct run_config {
 	const char *trace_path;
 	const char *frames; /* registry name, or the path of a plugin */
@@ -24,7 +30,7 @@ struct run_config {
 			    own */
 	unsigned cpus;	 /* 0: as many as the trace names */
 	uint64_t seed;
-	enum replay_start start;
+	struct run_start start;
 	bool place_recorded;
 	uint64_t until;
 	uint64_t check_events;
@@ -32,6 +38,8 @@ struct run_config {
 				       half of the host's */
 	unsigned limit_ms;	    /* CPU time after which one operation hangs; 0: none */
 	bool pass[PASSES];
+	unsigned threads; /* host threads, native pass only; 0: one, deterministic */
+
 	uint64_t sample_events, sample_ns;
 	const char *output;  /* folder to write; NULL: none */
 	bool replace;	     /* the folder, if it is there */
@@ -82,13 +90,13 @@ bool run_find_frames(const char *name, const struct frame_ops *frames[PASSES], G
 bool run_set_frames(const struct frame_ops *ops, struct frame_config *config, const char *setting,
 		    GError **error);
 
+/* LAB_ERROR_USAGE for anything but ascending, recorded, shuffled and the fixtures' names. */
+bool run_parse_start(const char *text, struct run_start *start, GError **error);
+const char *run_start_name(const struct run_start *start);
+
 /* The same for heaps, and `heap.KEY=VALUE`. */
 bool run_find_heap(const char *name, const struct heap_ops *heap[PASSES], GError **error);
 bool run_set_heap(const struct heap_ops *ops, struct heap_config *config, const char *setting,
 		  GError **error);
-
-/* LAB_ERROR_USAGE for anything but ascending, recorded, shuffled. */
-bool run_parse_start(const char *text, enum replay_start *start, GError **error);
-extern const char *const run_start_names[];
 
 #endif

@@ -33,12 +33,21 @@ static void begin(JsonBuilder *json, const char *key)
 	json_builder_begin_object(json_builder_set_member_name(json, key));
 }
 
-static void add_digest(JsonBuilder *json, uint64_t digest)
+static void add_hash(JsonBuilder *json, const char *key, uint64_t hash)
 {
 	char text[17];
 
-	g_snprintf(text, sizeof(text), "%016" G_GINT64_MODIFIER "x", digest);
-	add_string(json, "digest", text);
+	g_snprintf(text, sizeof(text), "%016" G_GINT64_MODIFIER "x", hash);
+	add_string(json, key, text);
+}
+
+/* With host threads there is none. */
+static void add_digest(JsonBuilder *json, const struct replay_result *done)
+{
+	if (done->digested)
+		add_hash(json, "digest", done->digest);
+	else
+		json_builder_add_null_value(json_builder_set_member_name(json, "digest"));
 }
 
 static bool has_heap(const struct run_result *result)
@@ -105,6 +114,29 @@ static void add_counters(JsonBuilder *json, const struct probe_counters *counter
 	add_int(json, "faults", counters->faults);
 }
 
+/* Of the lock around alloc and free; waits are for host threads, and of no use to compare. */
+static void add_lock(JsonBuilder *json, const struct replay_result *done)
+{
+	begin(json, "lock");
+	add_int(json, "acquisitions", done->lock_acquisitions);
+	add_int(json, "contended", done->lock_contended);
+	json_builder_end_object(json);
+}
+
+/* Host threads: no two runs place alike. */
+static void add_threads(JsonBuilder *json, const struct run_config *config,
+			const struct replay_result *done)
+{
+	begin(json, "threads");
+	add_int(json, "count", config->threads);
+	add_double(json, "seconds", done->seconds);
+	add_double(json, "cpu_seconds", (double)done->cpu_ns / 1e9);
+	add_double(json, "operations_per_second",
+		   done->seconds > 0 ? (double)done->operations / done->seconds : 0.0);
+	add_int(json, "lock_waits", done->lock_waits);
+	json_builder_end_object(json);
+}
+
 /* What a pass adds; host time only where a person asked for it, not in files that are compared byte
  * for byte. */
 static void add_passes(JsonBuilder *json, const struct run_result *result, bool seconds)
@@ -116,7 +148,7 @@ static void add_passes(JsonBuilder *json, const struct run_result *result, bool 
 		if (!result->done[pass])
 			continue;
 		begin(json, kernels[pass].name);
-		add_digest(json, result->pass[pass].digest);
+		add_digest(json, &result->pass[pass]);
 		if (seconds)
 			add_double(json, "seconds", result->pass[pass].seconds);
 		if (pass == PASS_PROBED) {
@@ -130,11 +162,25 @@ static void add_passes(JsonBuilder *json, const struct run_result *result, bool 
 	json_builder_end_object(json);
 }
 
-static void add_result(JsonBuilder *json, const struct run_result *result)
+static void add_fixture(JsonBuilder *json, const struct fixture_reached *reached)
+{
+	begin(json, "start_state");
+	add_hash(json, "target_hash", reached->target_hash);
+	add_hash(json, "reached_hash", reached->reached_hash);
+	add_int(json, "target_free_frames", reached->target_free_frames);
+	add_int(json, "reached_free_frames", reached->reached_free_frames);
+	add_int(json, "missing_frames", reached->missing_frames);
+	add_int(json, "extra_frames", reached->extra_frames);
+	add_double(json, "distance", reached->distance);
+	json_builder_end_object(json);
+}
+
+static void add_result(JsonBuilder *json, const struct run_config *config,
+		       const struct run_result *result)
 {
 	const struct replay_result *done = run_speaker(result);
 
-	add_digest(json, done->digest);
+	add_digest(json, done);
 	add_int(json, "events", done->events);
 	add_int(json, "operations", done->operations);
 	add_int(json, "failures", done->failures);
@@ -145,6 +191,9 @@ static void add_result(JsonBuilder *json, const struct run_result *result)
 	add_int(json, "start_failures", done->start_failures);
 	add_int(json, "displaced", done->displaced);
 	add_int(json, "untouched_frames", done->untouched_frames);
+	add_lock(json, done);
+	if (config->start.fixture)
+		add_fixture(json, &done->fixture);
 	add_bool(json, "digests_differ", result->digests_differ);
 	add_violations(json, result);
 }
@@ -193,8 +242,12 @@ JsonNode *run_summary(const struct run_config *config, const struct run_result *
 	add_string(json, "allocator", config->label);
 	if (config->heap)
 		add_string(json, "heap_name", config->heap_label);
-	add_result(json, result);
+	add_result(json, config, result);
 	add_passes(json, result, true);
+	if (config->threads) {
+		add_threads(json, config, run_speaker(result));
+		return finish(json);
+	}
 	add_metrics(json, result);
 	add_heap(json, result);
 	add_latency(json, result);
@@ -251,7 +304,7 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 	add_int(json, "direct_leaf_bytes", machine->leaf_bytes);
 	add_int(json, "cpus", machine->cpus);
 	add_int(json, "seed", config->seed);
-	add_string(json, "start", run_start_names[config->start]);
+	add_string(json, "start", run_start_name(&config->start));
 	add_string(json, "place", config->place_recorded ? "recorded" : "free");
 	add_string(json, "pass",
 		   result->done[PASS_NATIVE] && result->done[PASS_PROBED] ? "both"
@@ -298,6 +351,7 @@ static void add_host(JsonBuilder *json, const struct run_result *result)
 					    also kept one by one */
 	if (result->done[PASS_NATIVE]) {
 		add_int(json, "host_minor_faults", result->pass[PASS_NATIVE].host_minor_faults);
+		add_int(json, "lab_ns", result->pass[PASS_NATIVE].lab_ns);
 		add_double(json, "native_seconds", result->pass[PASS_NATIVE].seconds);
 	}
 	if (result->done[PASS_PROBED])
@@ -314,7 +368,7 @@ JsonNode *run_json(const struct run_config *config, const struct run_result *res
 	add_int(json, "schema", 1);
 	add_config(json, config, result);
 	begin(json, "result");
-	add_result(json, result);
+	add_result(json, config, result);
 	add_passes(json, result, false);
 	add_boot(json, result);
 	add_metrics(json, result);
@@ -333,6 +387,7 @@ JsonNode *run_timing(const struct run_result *result)
 	json_builder_begin_object(json);
 	add_latency(json, result);
 	add_double(json, "operations_per_second", ns ? (double)operations * 1e9 / (double)ns : 0.0);
+	add_int(json, "lab_ns", result->pass[PASS_NATIVE].lab_ns);
 	add_double(json, "native_seconds", result->pass[PASS_NATIVE].seconds);
 	if (result->done[PASS_PROBED])
 		add_double(json, "probed_seconds", result->pass[PASS_PROBED].seconds);

@@ -45,7 +45,7 @@
  * frames, and frees always succeed. No node ids, no flags. Adjacent allocations become one run, so
  * that a free of a part, or of parts of two allocations, is as good as any.
  */
-#include "alloc/bitops.h"
+#include "alloc/frame/memblock.h"
 #include "alloc/frame/systems.h"
 #include "alloc/port.h"
 
@@ -218,6 +218,15 @@ static struct way way_from(const struct memblock *m, uint64_t frame)
 	return w;
 }
 
+/* For going down from END. The place is behind the run that may end there. */
+static struct way way_below(const struct memblock *m, uint64_t end)
+{
+	struct way w = way_from(m, end - 1);
+
+	place_up(m, &w.place);
+	return w;
+}
+
 /* The first gap with frames at or above AT: [*first, *end). */
 static bool gap_up(struct way *w, uint64_t at, uint64_t *first, uint64_t *end)
 {
@@ -275,11 +284,9 @@ static bool gap_down(struct way *w, uint64_t at, uint64_t *first, uint64_t *end)
 /* Where N aligned frames go: the highest or the lowest gap that has room. */
 static uint64_t find_down(const struct memblock *m, uint64_t n, uint64_t align)
 {
-	struct way w = way_from(m, m->edge - 1);
+	struct way w = way_below(m, m->edge);
 	uint64_t first, end = m->edge;
 
-	/* The place lies at a run that may end at the edge: begin behind it. */
-	place_up(m, &w.place);
 	while (gap_down(&w, end, &first, &end)) {
 		uint64_t at = end >= n ? round_down_u64(end - n, align) : 0;
 
@@ -290,29 +297,42 @@ static uint64_t find_down(const struct memblock *m, uint64_t n, uint64_t align)
 	return NO_FRAME;
 }
 
-static uint64_t find_up(const struct memblock *m, uint64_t n, uint64_t align)
+uint64_t memblock_find(const void *state, uint64_t from, uint64_t stop, uint64_t n, uint64_t align)
 {
-	struct way w = way_from(m, m->edge);
-	uint64_t first, end = m->edge;
+	struct way w = way_from(state, from);
+	uint64_t first, end = from;
 
-	while (gap_up(&w, end, &first, &end)) {
-		uint64_t at = round_up_u64(first, align);
+	while (gap_up(&w, end, &first, &end) && first < stop) {
+		uint64_t at = round_up_u64(first, align), limit = end < stop ? end : stop;
 
-		if (at < end && n <= end - at)
+		if (at < limit && n <= limit - at)
 			return at;
 	}
 	return NO_FRAME;
 }
 
-/* Whether [at, at + n) is memory and in no run. */
-static bool is_free(const struct memblock *m, uint64_t at, uint64_t n)
+bool memblock_is_free(const void *state, uint64_t first, uint64_t n)
 {
-	if (!memmap_holds(&m->map, pfn(at), n))
+	const struct memblock *m = state;
+
+	if (!memmap_holds(&m->map, pfn(first), n))
 		return false;
-	struct place p = place_of(m, at);
+	struct place p = place_of(m, first);
 	const struct run *run = run_after(m, &p);
 
-	return !run || run->first >= at + n;
+	return !run || run->first >= first + n;
+}
+
+uint64_t memblock_used_end(const void *state, uint64_t limit)
+{
+	const struct memblock *m = state;
+	struct place p = place_of(m, limit);
+	const struct run *run = run_after(m, &p);
+
+	if (run && run->first < limit)
+		return limit;
+	run = run_before(m, &p);
+	return run ? run_end(run) : 0;
 }
 
 /* ---- the array ---- */
@@ -371,21 +391,22 @@ static void chunk_split(struct memblock *m, struct chunk *c, uint64_t frame)
 	m->free_frames--;
 }
 
-/* A free frame between the addresses that a chunk describes, but not in [skip, skip + n). */
+/* The highest free frame between the addresses that a chunk describes, but not in [skip, skip + n).
+ */
 static uint64_t frame_for_split(const struct memblock *m, const struct chunk *c, uint64_t skip,
 				uint64_t n)
 {
 	const struct chunk *next = chunk_next(m, c);
-	uint64_t at = c->self == NO_FRAME ? 0 : c->run[0].first, first, end;
-	uint64_t stop = next ? next->run[0].first : m->map.end.n;
-	struct way w = way_from(m, at);
+	uint64_t stop = c->self == NO_FRAME ? 0 : c->run[0].first, first;
+	uint64_t end = next ? next->run[0].first : m->map.end.n;
+	struct way w = way_below(m, end);
 
-	while (gap_up(&w, at, &first, &end) && first < stop) {
-		if (first < skip || first >= skip + n)
-			return first;
-		if (skip + n < end)
-			return skip + n < stop ? skip + n : NO_FRAME;
-		at = end;
+	while (gap_down(&w, end, &first, &end) && end > stop) {
+		if (end <= skip || end > skip + n)
+			return end - 1;
+		if (first < skip)
+			return skip - 1 >= stop ? skip - 1 : NO_FRAME;
+		end = first;
 	}
 	return NO_FRAME;
 }
@@ -525,11 +546,12 @@ static int memblock_alloc(void *state, const struct frame_request *request, stru
 
 	if (request->flags & FRAME_AT) {
 		at = request->at.n;
-		if (!is_free(m, at, n))
+		if (!memblock_is_free(m, at, n))
 			return KERR_NO_MEMORY;
 	} else {
-		at = m->order == TOP_DOWN ? find_down(m, n, request->align_frames)
-					  : find_up(m, n, request->align_frames);
+		at = m->order == TOP_DOWN
+			     ? find_down(m, n, request->align_frames)
+			     : memblock_find(m, m->edge, m->map.end.n, n, request->align_frames);
 		if (at == NO_FRAME)
 			return KERR_NO_MEMORY;
 	}

@@ -16,6 +16,7 @@ extern const struct frame_ops frame_stack_lazy;
 extern const struct frame_ops frame_range_list;
 extern const struct frame_ops frame_split;
 extern const struct frame_ops frame_memblock;
+extern const struct frame_ops frame_two_ended;
 extern const struct frame_ops frame_buddy;
 extern const struct frame_ops frame_zoned_buddy;
 extern const struct frame_ops frame_llfree;

@@ -36,7 +36,7 @@ static void print_parameters(const struct generator *generator)
 		char *most = generate_value_text(row, row->most);
 		char *value = g_strdup_printf("%s=%s", row->key, preset);
 		char *range = g_strdup_printf("%s..%s", least, most);
-		printf("  %-20s %-14s %-12s %s\n", value, range, row->unit, row->meaning);
+		printf("  %-22s %-18s %-12s %s\n", value, range, row->unit, row->meaning);
 		g_free(range);
 		g_free(value);
 		g_free(most);

@@ -89,6 +89,16 @@ static void list_machines(emit_fn emit, void *context)
 		     NULL);
 }
 
+static void list_starts(emit_fn emit, void *context)
+{
+	emit(context, "ascending", "-", "the trace's start state, placed by recorded frame number",
+	     NULL);
+	emit(context, "recorded", "-", "the trace's start state, at the recorded frames", NULL);
+	emit(context, "shuffled", "-", "the trace's start state, placed in an order by seed", NULL);
+	for (const struct fixture *fixture = fixtures; fixture->name; fixture++)
+		emit(context, fixture->name, "-", fixture->summary, NULL);
+}
+
 static void list_workloads(emit_fn emit, void *context)
 {
 	for (const struct generator *const *one = generators; *one; one++) {
@@ -115,9 +125,9 @@ static const struct {
 	const char *name;
 	void (*list)(emit_fn emit, void *context);
 } kinds[] = {
-	{ "frames", list_frames },   { "heaps", list_heaps },	    { "tables", list_tables },
-	{ "spaces", list_nothing },  { "machines", list_machines }, { "workloads", list_workloads },
-	{ "metrics", list_metrics },
+	{ "frames", list_frames },  { "heaps", list_heaps },	   { "tables", list_tables },
+	{ "spaces", list_nothing }, { "machines", list_machines }, { "workloads", list_workloads },
+	{ "starts", list_starts },  { "metrics", list_metrics },
 };
 
 static char *describe_setting(const struct frame_option *option)

@@ -10,7 +10,7 @@
 #include "workloads/trace.h"
 
 const struct cli_command cli_commands[] = {
-	{ "list", "[frames|heaps|tables|spaces|machines|workloads|metrics]",
+	{ "list", "[frames|heaps|tables|spaces|machines|workloads|starts|metrics]",
 	  "what there is to choose from",
 	  "  kmemlab list frames --frames ./mine.so\n  kmemlab list metrics --json", cli_list },
 	{ "import", "FILE -o TRACE.kmt", "make a .kmt trace of a recording",
@@ -30,6 +30,17 @@ const struct cli_command cli_commands[] = {
 	  "  kmemlab generate frame-churn live=80 ram=128M -o churn.kmt\n"
 	  "  kmemlab generate robson --parameters",
 	  cli_generate },
+	{ "record", "-o TRACE.kmt [--seconds N] [-- COMMAND ...]",
+	  "record this machine's kernel (as root) into a trace",
+	  "Records the page events of the whole machine through tracefs while a command runs, or "
+	  "for "
+	  "some seconds, with\n"
+	  "snapshots of /proc at both ends. scripts/record-guest.sh does the same in QEMU, without "
+	  "root. Exit 2 without\n"
+	  "permission, 3 where there is no tracefs.\n\n"
+	  "  sudo kmemlab record -o make.kmt -- make -j4\n"
+	  "  sudo kmemlab record -o minute.kmt --seconds 60 --snapshots 5 --faults",
+	  cli_record },
 	{ "info", "TRACE.kmt", "what a trace holds",
 	  "  kmemlab info redis.kmt\n  kmemlab info redis.kmt --dump | less\n"
 	  "  kmemlab info redis.kmt --distributions --plot redis.svg",
@@ -58,7 +69,8 @@ const struct cli_command cli_commands[] = {
 	  "differ; failed allocations are data.\n\n"
 	  "  kmemlab replay redis.kmt --frames buddy --json\n"
 	  "  kmemlab replay redis.kmt --frames bitmap --set frames.policy=next-fit --ram 1G -o "
-	  "results/try/bitmap",
+	  "results/try/bitmap\n"
+	  "  kmemlab replay redis.kmt --frames llfree --threads 2",
 	  cli_replay },
 	{ "run", "EXPERIMENT.ini", "run allocators x traces x machines x seeds",
 	  "Cells run in parallel processes; what is finished is kept and not repeated.\n\n"
@@ -83,7 +95,8 @@ const struct cli_command cli_commands[] = {
 	  "--vaddrs list.txt\n"
 	  "  kmemlab walk --memory pt-pages.bin.zst --ranges",
 	  cli_walk },
-	{ "check", "[TRACE.kmt] [--frames NAME]", "prove allocators against their contract",
+	{ "check", "[TRACE.kmt|SCHEDULE] [--frames NAME]",
+	  "prove allocators against their contract",
 	  "Random operations by seed on a dozen memory maps and with every option's values: all "
 	  "that is handed out is judged, all\n"
 	  "invariants are checked on the way, misuse must be refused or detected, and everything "
@@ -94,8 +107,18 @@ const struct cli_command cli_commands[] = {
 	  "operations, misuse included. Exit 1\n"
 	  "when something is wrong.\n\n"
 	  "  kmemlab check\n  kmemlab check --frames buddy --seed 7 --operations 5000\n"
-	  "  kmemlab check --frames bitmap --set frames.policy=best-fit -o failure.kmt",
+	  "  kmemlab check --frames bitmap --set frames.policy=best-fit -o failure.kmt\n"
+	  "  kmemlab check --explore --frames llfree --preemptions 3",
 	  cli_check },
+	{ "distance", "STATE STATE", "how far two fragmented states are apart",
+	  "Half the sum over orders of the difference in the share of free frames that lie in free "
+	  "blocks of that order: 0 the\nsame, 1 nothing in common. A state is a fixture (kmemlab "
+	  "list starts), a run's folder (its last sample; @start or\n@EVENT chooses another), or a "
+	  "file with the text of /proc/buddyinfo.\n\n"
+	  "  kmemlab distance aged-desktop half-random --ram 1G\n"
+	  "  kmemlab distance results/demo/redis-page.buddy.s1@start "
+	  "results/demo/redis-page.buddy.s1 --json",
+	  cli_distance },
 	{ "bench", "[NAME]", "measure kmemlab and its allocators against yardsticks",
 	  "Every figure is a ratio to a minimal loop timed in the same run.\n\n  kmemlab bench\n  "
 	  "kmemlab bench frames --json",

@@ -4,7 +4,7 @@ import re
 
 from program import OK, Case, main, run
 
-LISTS = ("frames", "heaps", "tables", "spaces", "machines", "workloads", "metrics")
+LISTS = ("frames", "heaps", "tables", "spaces", "machines", "workloads", "starts", "metrics")
 
 EVENTS = ("frame_alloc", "frame_free", "frame_alloc_failed", "heap_alloc", "heap_free", "touch",
           "marker")
@@ -20,6 +20,48 @@ def digest(value):
 
 def operation(key):
     return re.fullmatch(r"frame_(alloc|free)/([0-9]|[12][0-9]|3[01])", key)
+
+
+class Distances(Case):
+    BUDDYINFO = "Node 0, zone   DMA32      4      2      1      0      0      0      0      0      0      0      1\n"
+
+    def test_states_are_fixtures_runs_and_buddyinfo(self):
+        self.assert_exit(0, "replay", self.trace(), "--frames", "buddy", "-o", self.path("run"),
+                         "--start", "checkerboard", "--seed", "3")
+        text = self.write("buddyinfo", self.BUDDYINFO)
+        for states in (("half-random", "aged-desktop"), (self.path("run"), self.path("run@start")),
+                       (self.path("run@100"), text), (text, "empty")):
+            with self.subTest(states=states):
+                done = self.json("distance", *states, "--ram", "64M", "--json")
+                self.assert_shape(done, {"distance": lambda it: 0 <= it <= 1, "states": [
+                    {"state": str, "free_blocks": [int]}]})
+                self.assertEqual([len(one["free_blocks"]) for one in done["states"]], [11, 11])
+        self.assertEqual(done["states"][0]["free_blocks"], [4, 2, 1] + [0] * 7 + [1])
+        same = self.json("distance", "half-random", "half-random", "--seed", "9", "--json")
+        self.assertEqual(same["distance"], 0)
+        self.assertRegex(same["states"][0]["hash"], "^[0-9a-f]{16}$")
+        start = self.json("distance", self.path("run@start"), "checkerboard", "--json")
+        self.assertGreater(start["states"][0]["free_blocks"][0], 500)
+
+    def test_what_is_no_state_is_refused(self):
+        self.assert_complains(3, "missing", "distance", "missing", "empty")
+        self.assert_complains(3, "is neither", "distance", self.write("odd", "x\n"), "empty")
+        self.assert_complains(3, "samples.csv", "distance", self.folder, "empty")
+        self.assert_complains(2, "takes STATE STATE", "distance", "empty")
+        self.assert_complains(2, "no size", "distance", "empty", "empty", "--ram", "x")
+
+    def test_a_run_says_where_it_started(self):
+        done = self.json("replay", self.trace(), "--frames", "bitmap", "--start", "one-per-2M",
+                         "--json")
+        self.assert_shape(done["start_state"], {"target_hash": digest, "reached_hash": digest,
+                                                "missing_frames": int, "extra_frames": int,
+                                                "distance": (int, float)})
+        self.assertNotIn("start_state", self.json("replay", self.trace(), "--frames", "bitmap",
+                                                  "--json"))
+        self.assert_complains(2, "neither frees nor takes", "replay", self.trace(), "--frames",
+                              "null", "--start", "half-random")
+        self.assert_complains(2, "nor a fixture", "replay", self.trace(), "--frames", "buddy",
+                              "--start", "frobnicate")
 
 
 class Lists(Case):

@@ -81,11 +81,15 @@ static unsigned draw_order(struct random *random, uint64_t most, uint64_t fall)
 	return order;
 }
 
-/* Blocks that are asked for, and given back at once: does a request of the order succeed now? */
-static void probe(struct generation *generation, unsigned order, uint64_t times)
+/* How many requests of the order succeed now, of so many held together? Then all are given back. */
+static void probe(struct frames *frames, unsigned order, uint64_t times)
 {
-	for (uint64_t i = 0; i < times && generation_more(generation); i++)
-		emit_frames_free(generation, emit_frames(generation, order, MOBILITY_MOVABLE));
+	guint before = frames->held->len;
+
+	for (uint64_t i = 0; i < times && generation_more(frames->generation); i++)
+		take(frames, order, 100);
+	while (frames->held->len > before && generation_more(frames->generation))
+		give(frames, frames->held->len - 1);
 }
 
 /* ---- frame-churn ---- */
@@ -110,24 +114,32 @@ static const struct generate_parameter churn_parameters[] = {
 	{ NULL },
 };
 
+static bool churn_more(struct generation *generation)
+{
+	return generation_more(generation) &&
+	       generation_events(generation) < generation->value[CHURN_EVENTS];
+}
+
 static void churn_run(struct generation *generation)
 {
 	const uint64_t *value = generation->value;
 	uint64_t level = percent_of_ram(generation, value[CHURN_LIVE]);
 	struct random *random = &generation->random;
 	struct frames frames;
+	unsigned order = 0;
 
 	frames_init(&frames, generation);
-	while (generation_more(generation) && generation_events(generation) < value[CHURN_EVENTS]) {
-		unsigned order = draw_order(random, value[CHURN_ORDER], value[CHURN_FALL]);
-		uint64_t wanted = UINT64_C(1) << order;
+	for (bool served = true; churn_more(generation);) {
+		if (served)
+			order = draw_order(random, value[CHURN_ORDER], value[CHURN_FALL]);
 		generation->cpu = (uint16_t)random_below(random, value[CHURN_CPUS]);
 		generation->task = 100 + generation->cpu;
-		/* A large block may have to wait until several small ones are gone. */
-		if (frames.frames + wanted > level && frames.held->len > 0)
-			give_any(&frames);
-		else
+		/* A large block waits until several small ones are gone. */
+		served = frames.frames + (UINT64_C(1) << order) <= level || frames.held->len == 0;
+		if (served)
 			take(&frames, order, value[CHURN_MOVABLE]);
+		else
+			give_any(&frames);
 	}
 	frames_fini(&frames);
 }
@@ -148,11 +160,11 @@ enum { RAMP_STEP = GENERATE_OWN, RAMP_TOP, RAMP_SPIKE, RAMP_PROBE, RAMP_PROBES, 
 static const struct generate_parameter ramp_parameters[] = {
 	GENERATE_COMMON(UINT64_C(256) << 20),
 	{ "step", 5, 1, 100, 0, "%", "of usable RAM by which the level goes up" },
-	{ "top", 95, 1, 100, 0, "%", "of usable RAM at the last step" },
+	{ "top", 98, 1, 100, 0, "%", "of usable RAM that is taken at most, probes apart" },
 	{ "spike", 10, 0, 100, 0, "%",
 	  "of usable RAM taken beyond the level, given back at random" },
 	{ "probe-order", 9, 0, 10, 0, "", "order of the blocks that are probed for" },
-	{ "probes", 16, 1, 100000, 0, "", "requests at each step, each given back at once" },
+	{ "probes", 16, 1, 100000, 0, "", "requests at each step, held together, then given back" },
 	{ "movable", 70, 0, 100, 0, "%", "of single frames that are movable" },
 	{ NULL },
 };
@@ -195,7 +207,7 @@ static void ramp_run(struct generation *generation)
 	     level <= value[RAMP_TOP] && generation_more(generation); level += value[RAMP_STEP]) {
 		climb(&frames, level);
 		mark_level(generation, level);
-		probe(generation, (unsigned)value[RAMP_PROBE], value[RAMP_PROBES]);
+		probe(&frames, (unsigned)value[RAMP_PROBE], value[RAMP_PROBES]);
 	}
 	give_all(&frames);
 	frames_fini(&frames);
@@ -228,7 +240,8 @@ static const struct generate_parameter board_parameters[] = {
 	{ "order", 0, 0, 9, 0, "", "order of the blocks" },
 	{ "every", 2, 2, 1024, 0, "", "one of this many blocks, in order of allocation, stays" },
 	{ "probe-order", 1, 1, 10, 0, "", "order of the blocks that are then asked for" },
-	{ "probes", 1000, 1, 10000000, 0, "", "how many are asked for, each given back at once" },
+	{ "probes", 1000, 1, 10000000, 0, "",
+	  "how many are asked for, held together, then given back" },
 	{ "rounds", 1, 1, 1000, 0, "", "how often" },
 	{ NULL },
 };
@@ -271,7 +284,7 @@ static void board_run(struct generation *generation)
 		emit_marker(generation, "holes");
 		punch_holes(&frames, value[BOARD_EVERY]);
 		emit_marker(generation, "probes");
-		probe(generation, (unsigned)value[BOARD_PROBE], value[BOARD_PROBES]);
+		probe(&frames, (unsigned)value[BOARD_PROBE], value[BOARD_PROBES]);
 		give_all(&frames);
 	}
 	frames_fini(&frames);

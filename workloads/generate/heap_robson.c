@@ -42,7 +42,8 @@ enum {
 
 static const struct generate_parameter robson_parameters[] = {
 	GENERATE_COMMON(UINT64_C(256) << 20),
-	{ "live", 1 << 20, 64, UINT64_C(1) << 30, 0, "bytes", "M: most that is alive" },
+	{ "live", 1 << 20, 64, UINT64_C(1) << 30, 0, "bytes",
+	  "M: most that is alive, a multiple of n" },
 	{ "largest", 4096, 2, 1 << 30, 0, "bytes", "n: the largest object, a power of two words" },
 	{ "word", 16, 1, 4096, 0, "bytes", "the smallest object, a power of two" },
 	{ "aligned", 0, 0, 1, 0, "", "1: the allocator aligns objects to their size" },
@@ -62,8 +63,9 @@ static const char *robson_problem(const uint64_t *value)
 		return "largest is no power of two";
 	if (largest <= word)
 		return "largest is not above word";
-	if (live % word || live < largest)
-		return live < largest ? "live is below largest" : "live is no multiple of word";
+	/* The bound is for such: what is left over after the last object would be missing. */
+	if (live % largest)
+		return "live is no multiple of largest";
 	return live / word > UINT64_C(1) << 24 ? "live is more than 2^24 words" : NULL;
 }
 

@@ -179,13 +179,23 @@ void process_fill(struct process *process, guint area, uint64_t first, uint64_t 
 
 /* ---- regions ---- */
 
-void process_brk(struct process *process, int64_t pages)
+uint64_t process_grow(struct process *process, uint64_t pages)
 {
 	struct area *heap = area_at(process, AREA_HEAP);
 	uint64_t most = (BREAK_MOST - heap->address) / PAGE_BYTES;
-	int64_t wanted = (int64_t)heap->pages + pages;
 
-	heap->pages = wanted < 0 ? 0 : MIN((uint64_t)wanted, most);
+	pages = MIN(pages, most - heap->pages);
+	heap->pages += pages;
+	if (pages > 0)
+		emit_brk(act(process), heap->address + heap->pages * PAGE_BYTES);
+	return pages;
+}
+
+void process_shrink(struct process *process, uint64_t pages)
+{
+	struct area *heap = area_at(process, AREA_HEAP);
+
+	heap->pages -= pages;
 	emit_brk(act(process), heap->address + heap->pages * PAGE_BYTES);
 }
 

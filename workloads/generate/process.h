@@ -69,8 +69,10 @@ void process_run(struct process *process, uint64_t count);
 /* Writes to PAGES pages of the area from FIRST on. */
 void process_fill(struct process *process, guint area, uint64_t first, uint64_t pages);
 
-/* Moves the break by that many pages, not below where it began nor above 0x40000000. */
-void process_brk(struct process *process, int64_t pages);
+/* Moves the break up, not above 0x40000000. Returns by how many pages. */
+uint64_t process_grow(struct process *process, uint64_t pages);
+/* Moves it down; the heap has as many pages. */
+void process_shrink(struct process *process, uint64_t pages);
 /* Maps PAGES where there is room. Returns the area's place, 0 where there is none. */
 guint process_mmap(struct process *process, uint64_t pages, uint32_t rights);
 /* Unmaps a mapped area; the places of later ones go down by one. */

@@ -212,11 +212,10 @@ static void server_heap(struct process *worker, uint64_t most)
 	if (most == 0)
 		return;
 	if (pages + some <= most) {
-		process_brk(worker, (int64_t)some);
-		process_fill(worker, AREA_HEAP, pages, some);
+		process_fill(worker, AREA_HEAP, pages, process_grow(worker, some));
 	} else if (draw_chance(random, 1, 4)) {
 		/* What lies at the end is given back. */
-		process_brk(worker, -(int64_t)(pages / 2));
+		process_shrink(worker, pages / 2);
 	}
 }
 
@@ -310,8 +309,8 @@ static const struct generate_parameter build_parameters[] = {
 	GENERATE_COMMON(UINT64_C(1) << 30),
 	{ "compiles", 200, 1, 10000000, 0, "", "in all" },
 	{ "jobs", 8, 1, 10000, 0, "processes", "make -j" },
-	{ "min-pages", 200, 1, 1000000, 0, "pages", "heap of the smallest compilation" },
-	{ "max-pages", 16384, 1, 260000, 0, "pages", "heap of the largest" },
+	{ "min-pages", 200, 1, 200000, 0, "pages", "heap of the smallest compilation" },
+	{ "max-pages", 16384, 1, 200000, 0, "pages", "heap of the largest" },
 	{ "alpha", 120, 1, 1000, 2, "", "exponent of the heaps' bounded Pareto distribution" },
 	{ "link", 20, 1, 1000000, 0, "compiles", "mean until a linker runs" },
 	{ "cpus", 4, 1, 1024, 0, "", "CPUs" },
@@ -353,8 +352,7 @@ static void compiler_step(struct process *process)
 	uint64_t pages = g_array_index(process->areas, struct area, AREA_HEAP).pages;
 	uint64_t some = MIN(process->left, GROWTH_PAGES);
 
-	process_brk(process, (int64_t)some);
-	process_fill(process, AREA_HEAP, pages, some);
+	process_fill(process, AREA_HEAP, pages, process_grow(process, some));
 	/* A source file is read; what was built of it is gone over again. */
 	if (draw_chance(random, 1, 4)) {
 		guint file = process_mmap(process, 1 + random_below(random, 32), RIGHT_READ);

@@ -23,6 +23,8 @@ static const struct importer table[] = {
 	  ctf_detect, ctf_run },
 	{ "trace-dat", "trace-cmd's binary trace.dat, versions 6 and 7", trace_dat_detect,
 	  trace_dat_run },
+	{ "tracefs", "a folder with the raw pages of tracefs, as `kmemlab record` collects",
+	  tracefs_raw_detect, tracefs_raw_run },
 	{ "lackey", "valgrind --tool=lackey --trace-mem=yes", lackey_detect, lackey_run },
 	{ "mtrace", "the heap's log of glibc's mtrace()", mtrace_detect, mtrace_run },
 	{ "rep", "CS:APP's heap traces (.rep)", rep_detect, rep_run },
@@ -89,12 +91,14 @@ static const struct importer *choose(const struct import_source *source, const c
 
 /* ---- the ground truth ---- */
 
-/* What lies beside the input, NULL if nothing does. */
+/* What lies beside the input, or in it if it is a folder; NULL if nothing does. */
 static char *state_beside(const char *input)
 {
 	static const char *const names[] = { "ground-truth", "ground-truth.tar.zst",
 					     "ground-truth.tar" };
-	g_autofree char *folder = g_path_get_dirname(input);
+	g_autofree char *folder = g_file_test(input, G_FILE_TEST_IS_DIR)
+					  ? g_strdup(input)
+					  : g_path_get_dirname(input);
 
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
 		char *path = g_build_filename(folder, names[i], NULL);

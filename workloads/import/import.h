@@ -81,6 +81,8 @@ bool ctf_detect(const unsigned char *head, size_t bytes, const char *name);
 bool ctf_run(struct import_job *job, GError **error);
 bool perf_script_detect(const unsigned char *head, size_t bytes, const char *name);
 bool perf_script_run(struct import_job *job, GError **error);
+bool tracefs_raw_detect(const unsigned char *head, size_t bytes, const char *name);
+bool tracefs_raw_run(struct import_job *job, GError **error);
 bool trace_dat_detect(const unsigned char *head, size_t bytes, const char *name);
 bool trace_dat_run(struct import_job *job, GError **error);
 
