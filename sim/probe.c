@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "alloc/lock.h"
 #include "sim/source_line.h"
 #include "sim/sparse.h"
 #include "sim/stale_watch.h"
@@ -31,6 +32,7 @@ static _Thread_local struct watch {
 	uintptr_t stack_low, stack_high;
 	uint64_t state_first, state_end;   /* physical, bytes */
 	uint64_t loaded_first, loaded_end; /* the memory map, bytes */
+	uint64_t lock_first, lock_end;	   /* the front door's, bytes; equal: there is none */
 	uint64_t direct_map;
 	uint64_t direct_first, direct_bytes; /* range of the direct map that was touched last */
 	bool writes_free_frames;
@@ -84,6 +86,17 @@ static void find_stack(void)
 		return;
 	pthread_attr_getstack(&attributes, &low, &bytes);
 	pthread_attr_destroy(&attributes);
+	watch.stack_low = (uintptr_t)low;
+	watch.stack_high = watch.stack_low + bytes;
+}
+
+void probe_report_again(void)
+{
+	g_hash_table_remove_all(watch.reported);
+}
+
+void probe_set_stack(const void *low, size_t bytes)
+{
 	watch.stack_low = (uintptr_t)low;
 	watch.stack_high = watch.stack_low + bytes;
 }
@@ -186,6 +199,12 @@ void probe_set_ledger(const struct ledger *ledger)
 	watch.state_end = watch.state_first + boot->state_bytes;
 	watch.loaded_first = pfn_to_paddr(machine->params.loaded.first).a;
 	watch.loaded_end = watch.loaded_first + (machine->params.loaded.frames << X86_PAGE_SHIFT);
+	watch.lock_first = watch.lock_end = 0;
+	if (boot->frames.lock) {
+		watch.lock_first = watch.state_first + (uint64_t)((const char *)boot->frames.lock -
+								  (const char *)boot->frames.state);
+		watch.lock_end = watch.lock_first + sizeof(*boot->frames.lock);
+	}
 }
 
 static size_t seen_bytes(void)
@@ -323,8 +342,8 @@ static void judge(uint64_t paddr, unsigned kind, unsigned bytes, const void *cal
 		report_frame(caller, kind, bytes, paddr, "in memory that the kernel took at boot");
 		return;
 	case LEDGER_STATE:
-		/* Behind the state stands its copy of the memory map. */
-		if (kind == MMU_READ)
+		/* Behind the state stands its copy of the memory map, and the lock. */
+		if (kind == MMU_READ || (paddr >= watch.lock_first && paddr < watch.lock_end))
 			return;
 		report_frame(caller, kind, bytes, paddr, "past the allocator's state");
 		return;
@@ -344,6 +363,8 @@ static void judge(uint64_t paddr, unsigned kind, unsigned bytes, const void *cal
 
 static void touch(uint64_t paddr, unsigned kind, unsigned bytes, const void *caller)
 {
+	if (watch.probe.observer && kind != MMU_READ && watch.phase == PROBE_RUN)
+		watch.probe.observer->write(watch.probe.observer->context, paddr, bytes);
 	if (watch.stale && kind != MMU_READ)
 		stale_watch_store(watch.stale, paddr, bytes, caller);
 	if (watch.seen)
@@ -470,6 +491,9 @@ static inline void probe_access(const void *pointer, unsigned kind, unsigned byt
 		access_elsewhere(pointer, kind, bytes, caller);
 		return;
 	}
+	if (watch.probe.observer && watch.phase == PROBE_RUN)
+		watch.probe.observer->access(watch.probe.observer->context, pointer, kind, bytes,
+					     caller);
 	if (watch.phase == PROBE_CHECK) {
 		watch.counters = &watch.ignored;
 	} else if (kind == MMU_READ) {

@@ -34,12 +34,12 @@ static int call_alloc(struct session *session, const struct frame_request *reque
 
 	watch_call(session, OPERATION_ALLOC, order, count);
 	trap_kernel_begin();
-	uint64_t start = session->timed ? timer_start() : 0;
+	uint64_t start = session_start(session);
 	int status = session->kernel->frame_alloc(&frames, request, block);
 	uint64_t stop = session->timed ? timer_stop() : 0;
 	trap_kernel_end();
 	probe_phase(PROBE_OFF, NULL);
-	session->last_ns = session->timed ? timer_net_ns(session->timer, start, stop) : 0;
+	session->last_ns = session->timed ? session_net_ns(session, start, stop) : 0;
 	if (session->timed && count)
 		recorder_latency(session->recorder, false, order, request->cpu, session->event,
 				 session->last_ns);
@@ -54,14 +54,14 @@ static int call_free(struct session *session, const struct frame_block *block, u
 
 	watch_call(session, OPERATION_FREE, order, count);
 	trap_kernel_begin();
-	uint64_t start = session->timed ? timer_start() : 0;
+	uint64_t start = session_start(session);
 	int status = session->kernel->frame_free(&frames, block);
 	uint64_t stop = session->timed ? timer_stop() : 0;
 	trap_kernel_end();
 	probe_phase(PROBE_OFF, NULL);
 	if (session->timed && count)
 		recorder_latency(session->recorder, true, order, cpu, session->event,
-				 timer_net_ns(session->timer, start, stop));
+				 session_net_ns(session, start, stop));
 	return status;
 }
 

@@ -411,7 +411,8 @@ static bool run_passes(const struct run_config *config, const struct replay_conf
 		if (!wanted[pass])
 			continue;
 		/* The first pass samples; placements, and so samples, are the same in both. */
-		if (!result->recorder) {
+		/* With host threads there is no state at an event. */
+		if (!result->recorder && !config->threads) {
 			struct recorder_config recording = {
 				.sample_events = config->sample_events,
 				.sample_ns = config->sample_ns,
@@ -468,6 +469,7 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 		.until = config->until,
 		.check_events = config->check_events,
 		.limit_ms = config->limit_ms,
+		.threads = config->threads,
 		.command = config->command,
 	};
 
@@ -484,6 +486,10 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 	if (!result->machine)
 		return false;
 	replay.machine = result->machine;
+	if (config->threads > result->machine->cpus)
+		return lab_usage(error,
+				 "--threads %u: the machine has %u CPUs; --cpus N gives it more",
+				 config->threads, result->machine->cpus);
 	if (!fits_host(config, &replay, error))
 		return false;
 	if (config->output && !(result->files = result_new(config->output, config->replace, error)))

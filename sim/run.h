@@ -38,6 +38,8 @@ struct run_config {
 				       half of the host's */
 	unsigned limit_ms;	    /* CPU time after which one operation hangs; 0: none */
 	bool pass[PASSES];
+	unsigned threads; /* host threads, native pass only; 0: one, deterministic */
+
 	uint64_t sample_events, sample_ns;
 	const char *output;  /* folder to write; NULL: none */
 	bool replace;	     /* the folder, if it is there */

@@ -71,6 +71,10 @@ static int alloc_valid(const struct heap *heap, const struct heap_request *reque
 
 int heap_alloc(const struct heap *heap, const struct heap_request *request, void **out)
 {
+	/* Most requests are complete and need no copy. */
+	if (request->bytes - 1 < HEAP_BYTES_MAX && request->align_bytes == HEAP_ALIGN_DEFAULT &&
+	    !(request->flags & HEAP_ZERO))
+		return heap->ops->alloc(heap->state, request, out);
 	struct heap_request valid = *request;
 	int error = validate(&valid.bytes, &valid.align_bytes);
 

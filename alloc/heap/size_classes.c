@@ -120,9 +120,8 @@ static int alloc_run(struct size_classes *h, const struct heap_request *r, void 
 	return 0;
 }
 
-int size_classes_alloc(void *state, const struct heap_request *request, void **out)
+static int alloc_now(struct size_classes *h, const struct heap_request *request, void **out)
 {
-	struct size_classes *h = state;
 	uint64_t align = request->align_bytes;
 
 	if (request->bytes > CLASS_MAX || align > FRAME_BYTES)
@@ -195,6 +194,17 @@ void size_classes_trim(void *state)
 				drop(h, s, size_class, zone);
 			}
 		}
+}
+
+int size_classes_alloc(void *state, const struct heap_request *request, void **out)
+{
+	int error = alloc_now(state, request, out);
+
+	if (error != KERR_NO_MEMORY)
+		return error;
+	/* Another class may have an empty span. */
+	size_classes_trim(state);
+	return alloc_now(state, request, out);
 }
 
 void size_classes_stats(const void *state, struct heap_stats *out)

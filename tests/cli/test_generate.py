@@ -94,12 +94,13 @@ class Generate(Case):
             with self.subTest(name=one["name"]):
                 rows = re.findall(r"(?m)^\| (\S+) \| (\S+) \| (\S+) to (\S+) \| *(\S*) *\| (.*) \|$",
                                   described[one["name"]])
-                self.assertEqual([f"{row[0]}={row[1]}" for row in rows], one["capabilities"])
+                self.assertEqual(
+                    [(*row[:4], row[4].strip(), row[5]) for row in rows],
+                    [tuple(row[key] for key in ("key", "default", "min", "max", "unit", "help"))
+                     for row in one["settings"]])
                 text = self.assert_exit(OK, "generate", one["name"], "--parameters").stdout
-                lines = [line.split(None, 2) for line in text.splitlines()[1:]]
-                self.assertEqual([[f"{row[0]}={row[1]}", f"{row[2]}..{row[3]}",
-                                   f"{row[4]} {row[5]}".split()] for row in rows],
-                                 [[line[0], line[1], line[2].split()] for line in lines])
+                self.assertEqual([line.split()[:2] for line in text.splitlines()[1:]],
+                                 [[f"{row[0]}={row[1]}", f"{row[2]}..{row[3]}"] for row in rows])
 
 
 if __name__ == "__main__":

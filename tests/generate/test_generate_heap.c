@@ -348,8 +348,8 @@ START_TEST(first_fit_meets_robsons_bound)
 		bool aligned;
 	} cases[] = {
 		{ 256, 1, 16, false }, { 256, 4, 16, false }, { 1024, 5, 32, false },
-		{ 1024, 7, 8, false }, { 960, 6, 16, false }, { 1024, 5, 16, true },
-		{ 1024, 8, 64, true },
+		{ 512, 6, 8, false },  { 960, 5, 16, false }, { 1024, 5, 16, true },
+		{ 512, 7, 64, true },
 	};
 	size_t live = cases[_i].live, word = cases[_i].word, largest = (size_t)1 << cases[_i].steps;
 	g_autofree char *text =
