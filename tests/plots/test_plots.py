@@ -62,7 +62,9 @@ class Plots(Case):
         self.assertEqual(text, (self.folder / "b.svg").read_text(encoding="utf-8"))
 
     def test_every_question_draws_two_traces_on_one_sheet(self):
-        experiment = load_experiment(self.make(traces=("a", "b"), allocators=("buddy",)))
+        path = self.make(traces=("a", "b"), allocators=("buddy",))
+        (path / "boot.csv").write_text(self.BOOT, encoding="utf-8")
+        experiment = load_experiment(path)
         for question in gallery.QUESTIONS:
             with self.subTest(question.__name__):
                 question.plot(experiment, self.folder / "x.png")
