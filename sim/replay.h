@@ -108,6 +108,7 @@ struct replay_result {
 	double seconds;		    /* host time of the event loop, wall clock */
 	uint64_t cpu_ns;	    /* and CPU time of this thread */
 	uint64_t host_minor_faults; /* during the loop, decoding and recording aside */
+	uint64_t lab_ns;	    /* of windows, taken off latencies: window_cost.h */
 };
 
 /* One pass. RECORDER may be NULL (nothing is sampled or timed). False with error for malformed

@@ -351,6 +351,7 @@ static void add_host(JsonBuilder *json, const struct run_result *result)
 					    also kept one by one */
 	if (result->done[PASS_NATIVE]) {
 		add_int(json, "host_minor_faults", result->pass[PASS_NATIVE].host_minor_faults);
+		add_int(json, "lab_ns", result->pass[PASS_NATIVE].lab_ns);
 		add_double(json, "native_seconds", result->pass[PASS_NATIVE].seconds);
 	}
 	if (result->done[PASS_PROBED])
@@ -385,7 +386,10 @@ JsonNode *run_timing(const struct run_result *result)
 	recorder_total(result->recorder, &operations, &ns);
 	json_builder_begin_object(json);
 	add_latency(json, result);
+	json_builder_set_member_name(json, "huge_by_fill_percent");
+	json_builder_add_value(json, recorder_demand_json(result->recorder));
 	add_double(json, "operations_per_second", ns ? (double)operations * 1e9 / (double)ns : 0.0);
+	add_int(json, "lab_ns", result->pass[PASS_NATIVE].lab_ns);
 	add_double(json, "native_seconds", result->pass[PASS_NATIVE].seconds);
 	if (result->done[PASS_PROBED])
 		add_double(json, "probed_seconds", result->pass[PASS_PROBED].seconds);

@@ -4,13 +4,14 @@
 #include <string.h>
 
 #include "sim/check.h"
+#include "sim/check_heap.h"
 #include "sim/explore.h"
 #include "sim/explore_scenario.h"
 #include "sim/lab.h"
 #include "sim/run.h"
 
 struct options {
-	char *frames, *output;
+	char *frames, *heap, *output;
 	char **settings;
 	gint64 seed, operations, schedules;
 	gint preemptions;
@@ -76,6 +77,32 @@ static int check_one(const struct options *options, const char *name, const char
 		code = cli_fail(error);
 	} else {
 		print_report(name, &report, !config.frames[PASS_PROBED]);
+		code = report.failed ? CLI_CHECK_FAILED : CLI_OK;
+	}
+	check_report_clear(&report);
+	g_free(output);
+	return code;
+}
+
+static int check_one_heap(const struct options *options, const char *name)
+{
+	char *output = options->output ? g_strdup(options->output) : default_output(name);
+	struct check_heap_config config = {
+		.name = name,
+		.settings = options->settings,
+		.seed = (uint64_t)options->seed,
+		.operations = (uint64_t)options->operations,
+		.cpu_ms = (unsigned)(options->seconds * 1000),
+		.output = output,
+	};
+	struct check_report report = { 0 };
+	GError *error = NULL;
+	int code = CLI_OK;
+
+	if (!run_find_heap(name, config.heap, &error) || !check_heap(&config, &report, &error)) {
+		code = cli_fail(error);
+	} else {
+		print_report(name, &report, !config.heap[PASS_PROBED]);
 		code = report.failed ? CLI_CHECK_FAILED : CLI_OK;
 	}
 	check_report_clear(&report);
@@ -164,6 +191,10 @@ static int check_all(const struct options *options)
 			code = explore_one(options, (*ops)->name, NULL);
 		worst = MAX(worst, code);
 	}
+	for (const struct heap_ops *const *ops = heap_registry; *ops && !options->explore; ops++) {
+		int code = check_one_heap(options, (*ops)->name);
+		worst = MAX(worst, code);
+	}
 	return worst;
 }
 
@@ -177,6 +208,10 @@ static int check(const struct options *options, const char *trace)
 		return cli_usage("--operations: 1 to 1000000");
 	if (!(options->seconds >= 0.01 && options->seconds <= 3600))
 		return cli_usage("--time-limit: 0.01 to 3600 seconds");
+	if (options->heap && (options->frames || trace || options->explore))
+		return cli_usage("--heap stands alone: a heap's failure is shown again by replay");
+	if (options->heap)
+		return check_one_heap(options, options->heap);
 	if (!options->frames && (trace || options->settings || options->output))
 		return cli_usage("%s needs --frames NAME", trace	       ? "a trace"
 							   : options->settings ? "--set"
@@ -202,9 +237,11 @@ int cli_check(const struct cli_command *command, int argc, char **argv)
 		  "Page-frame allocator (kmemlab list frames), or a plugin's file; default: all of "
 		  "the lab's own",
 		  "NAME|PLUGIN.so" },
+		{ "heap", 0, 0, G_OPTION_ARG_STRING, &options.heap,
+		  "Kernel heap (kmemlab list heaps)", "NAME" },
 		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &options.settings,
 		  "Only with this setting, in place of each option's values in turn",
-		  "frames.KEY=VALUE" },
+		  "SLOT.KEY=VALUE" },
 		{ "seed", 0, 0, G_OPTION_ARG_INT64, &options.seed,
 		  "Seed of the operations (default 0)", "N" },
 		{ "operations", 'n', 0, G_OPTION_ARG_INT64, &options.operations,
@@ -231,6 +268,7 @@ int cli_check(const struct cli_command *command, int argc, char **argv)
 		code = check(&options, rest[0]);
 	g_strfreev(rest);
 	g_free(options.frames);
+	g_free(options.heap);
 	g_free(options.output);
 	g_strfreev(options.settings);
 	return code;
