@@ -3,7 +3,7 @@
  *
  * Where things stand when it is done (one usable range, i386, a bitmap):
  *
- *   physical  | loaded |        | state ... | memmap | tables >|   free ...
+ *   physical  | loaded |        | state ... | memmap | lock | tables >|   free ...
  *   virtual   direct_map + physical, and nothing else is mapped
  *
  * The direct map covers the usable runs of the firmware's map and the loaded frames, no hole: a
@@ -16,6 +16,7 @@
  */
 #include "alloc/boot.h"
 #include "alloc/frame/placement.h"
+#include "alloc/lock.h"
 #include "alloc/port.h"
 
 /* Page tables under construction. */
@@ -262,9 +263,25 @@ struct boot_work {
 	struct placement placement;
 	struct boot_tables tables;
 	struct frame_config config;
-	struct frame_range state;	  /* the state, and behind it the map's struct */
+	struct frame_range state;	  /* the state, behind it the map's struct, and the lock */
 	const struct frame_range *ranges; /* final address of the map's array */
 };
+
+static bool needs_lock(const struct boot_params *params)
+{
+	return params->config.cpus > 1 && !(params->frames->caps & FRAME_CAP_LOCKLESS);
+}
+
+/* Bytes from the state's start to the map's struct, and to the lock. */
+static uint64_t map_at(uint64_t state_bytes)
+{
+	return round_up_u64(state_bytes, 16);
+}
+
+static uint64_t lock_at(uint64_t state_bytes)
+{
+	return round_up_u64(map_at(state_bytes) + sizeof(struct memmap), sizeof(struct spinlock));
+}
 
 /* Steps 1 to 3: the map, and room for the state. */
 static int plan(const struct boot_params *params, struct boot_work *w, struct boot_result *result)
@@ -289,7 +306,8 @@ static int plan(const struct boot_params *params, struct boot_work *w, struct bo
 	if (!result->state_bytes)
 		return refuse(result, KERR_UNSUPPORTED, why);
 
-	uint64_t bytes = round_up_u64(result->state_bytes, 16) + sizeof(struct memmap);
+	uint64_t bytes = needs_lock(params) ? lock_at(result->state_bytes) + sizeof(struct spinlock)
+					    : map_at(result->state_bytes) + sizeof(struct memmap);
 
 	w->state.frames = frames_for_bytes(bytes);
 	if (placement_take(&w->placement, w->state.frames, 1, &w->state.first))
@@ -309,7 +327,8 @@ static int hand_over(const struct boot_params *params, struct boot_work *w,
 {
 	struct paddr pa = pfn_to_paddr(w->state.first);
 	char *state = port_ptr(vaddr_add(params->direct_map, pa.a));
-	struct memmap *map = (void *)(state + round_up_u64(result->state_bytes, 16));
+	struct memmap *map = (void *)(state + map_at(result->state_bytes));
+	struct spinlock *lock = (void *)(state + lock_at(result->state_bytes));
 
 	if (!w->map.frames)
 		return refuse(result, KERR_TOO_SMALL, "boot: no frame is left over");
@@ -322,7 +341,11 @@ static int hand_over(const struct boot_params *params, struct boot_work *w,
 	*map = w->map;
 	if (params->frames->init(state, map, &w->config))
 		return refuse(result, KERR_UNSUPPORTED, "boot: the frame allocator does not start");
-	result->frames = (struct frames){ params->frames, state };
+	result->frames = (struct frames){ params->frames, state, NULL };
+	if (needs_lock(params)) {
+		*lock = (struct spinlock){ 0 };
+		result->frames.lock = lock;
+	}
 	result->state_range = w->state;
 	result->map = w->map;
 	return 0;

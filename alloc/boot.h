@@ -53,7 +53,7 @@ struct boot_params {
 struct boot_result {
 	struct frames frames; /* state pointer at its final address */
 	uint64_t state_bytes;
-	struct frame_range state_range; /* frames of the state and of its map, contiguous */
+	struct frame_range state_range; /* the state, its map, its lock: contiguous */
 	struct frame_range room;	/* frames of room_bytes */
 	uint64_t table_frames;		/* of them, page tables */
 	struct paddr top_table;		/* value for CR3; 0 without paging */

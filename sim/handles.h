@@ -37,6 +37,8 @@ struct handles {
 
 /* COUNT: 1 + the highest number. The table is touched, so that it costs no page faults later. */
 bool handles_init(struct handles *handles, uint64_t count, GError **error);
+/* The same numbers and more: up to COUNT - 1; COUNT is not below handles->count. */
+bool handles_grow(struct handles *handles, uint64_t count, GError **error);
 void handles_fini(struct handles *handles);
 
 /* NULL when the number is beyond the table. */

@@ -6,7 +6,9 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "alloc/lock.h"
 #include "sim/source_line.h"
+#include "sim/sparse.h"
 #include "sim/stale_watch.h"
 #include "sim/trap.h"
 
@@ -30,12 +32,15 @@ static _Thread_local struct watch {
 	uintptr_t stack_low, stack_high;
 	uint64_t state_first, state_end;   /* physical, bytes */
 	uint64_t loaded_first, loaded_end; /* the memory map, bytes */
+	uint64_t lock_first, lock_end;	   /* the front door's, bytes; equal: there is none */
 	uint64_t direct_map;
 	uint64_t direct_first, direct_bytes; /* range of the direct map that was touched last */
 	bool writes_free_frames;
 	bool heap; /* runs, on top of the frame allocator */
 	uint32_t heap_owner, heap_state_owner;
 	uint64_t outside;
+	uint64_t *seen; /* a bit a frame; NULL: frames are not counted */
+	uint64_t seen_frames, frames_touched;
 	GHashTable *reported;	   /* return addresses */
 	struct stale_watch *stale; /* NULL: not asked for */
 	const void *caller;	   /* of the access that is being translated; NULL: none of ours */
@@ -81,6 +86,17 @@ static void find_stack(void)
 		return;
 	pthread_attr_getstack(&attributes, &low, &bytes);
 	pthread_attr_destroy(&attributes);
+	watch.stack_low = (uintptr_t)low;
+	watch.stack_high = watch.stack_low + bytes;
+}
+
+void probe_report_again(void)
+{
+	g_hash_table_remove_all(watch.reported);
+}
+
+void probe_set_stack(const void *low, size_t bytes)
+{
 	watch.stack_low = (uintptr_t)low;
 	watch.stack_high = watch.stack_low + bytes;
 }
@@ -183,11 +199,25 @@ void probe_set_ledger(const struct ledger *ledger)
 	watch.state_end = watch.state_first + boot->state_bytes;
 	watch.loaded_first = pfn_to_paddr(machine->params.loaded.first).a;
 	watch.loaded_end = watch.loaded_first + (machine->params.loaded.frames << X86_PAGE_SHIFT);
+	watch.lock_first = watch.lock_end = 0;
+	if (boot->frames.lock) {
+		watch.lock_first = watch.state_first + (uint64_t)((const char *)boot->frames.lock -
+								  (const char *)boot->frames.state);
+		watch.lock_end = watch.lock_first + sizeof(*boot->frames.lock);
+	}
+}
+
+static size_t seen_bytes(void)
+{
+	return (watch.seen_frames + 63) / 64 * sizeof(uint64_t);
 }
 
 void probe_end(void)
 {
 	g_clear_pointer(&watch.reported, g_hash_table_unref);
+	sparse_free(watch.seen, seen_bytes());
+	watch.seen = NULL;
+	watch.frames_touched = 0;
 	if (watch.probe.machine) {
 		windows_set_probed(watch.probe.machine->windows, false);
 		if (watch.stale)
@@ -222,6 +252,28 @@ bool probe_interrupt(unsigned limit_ms)
 	watch.limit_ms = limit_ms;
 	watch.phase = PROBE_LEAVE;
 	return true;
+}
+
+bool probe_count_frames(uint64_t ram_frames)
+{
+	watch.seen_frames = ram_frames;
+	watch.seen = sparse_new(seen_bytes());
+	return watch.seen != NULL;
+}
+
+uint64_t probe_frames_touched(void)
+{
+	return watch.frames_touched;
+}
+
+static void see_frame(uint64_t frame)
+{
+	uint64_t bit = 1ull << frame % 64, *word = &watch.seen[frame / 64];
+
+	if (frame >= watch.seen_frames || (*word & bit))
+		return;
+	*word |= bit;
+	watch.frames_touched++;
 }
 
 uint64_t probe_outside(void)
@@ -290,8 +342,8 @@ static void judge(uint64_t paddr, unsigned kind, unsigned bytes, const void *cal
 		report_frame(caller, kind, bytes, paddr, "in memory that the kernel took at boot");
 		return;
 	case LEDGER_STATE:
-		/* Behind the state stands its copy of the memory map. */
-		if (kind == MMU_READ)
+		/* Behind the state stands its copy of the memory map, and the lock. */
+		if (kind == MMU_READ || (paddr >= watch.lock_first && paddr < watch.lock_end))
 			return;
 		report_frame(caller, kind, bytes, paddr, "past the allocator's state");
 		return;
@@ -311,8 +363,12 @@ static void judge(uint64_t paddr, unsigned kind, unsigned bytes, const void *cal
 
 static void touch(uint64_t paddr, unsigned kind, unsigned bytes, const void *caller)
 {
+	if (watch.probe.observer && kind != MMU_READ && watch.phase == PROBE_RUN)
+		watch.probe.observer->write(watch.probe.observer->context, paddr, bytes);
 	if (watch.stale && kind != MMU_READ)
 		stale_watch_store(watch.stale, paddr, bytes, caller);
+	if (watch.seen)
+		see_frame(paddr >> X86_PAGE_SHIFT);
 	count_line(paddr >> LINE_SHIFT);
 	if (((paddr + bytes - 1) >> LINE_SHIFT) != paddr >> LINE_SHIFT)
 		count_line((paddr + bytes - 1) >> LINE_SHIFT);
@@ -435,6 +491,9 @@ static inline void probe_access(const void *pointer, unsigned kind, unsigned byt
 		access_elsewhere(pointer, kind, bytes, caller);
 		return;
 	}
+	if (watch.probe.observer && watch.phase == PROBE_RUN)
+		watch.probe.observer->access(watch.probe.observer->context, pointer, kind, bytes,
+					     caller);
 	if (watch.phase == PROBE_CHECK) {
 		watch.counters = &watch.ignored;
 	} else if (kind == MMU_READ) {

@@ -13,6 +13,7 @@
 #define KMEMLAB_SIM_PROBE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "alloc/frame/frame.h"
@@ -56,18 +57,36 @@ struct probe_finding {
 };
 typedef void (*probe_report_fn)(void *context, const struct probe_finding *finding);
 
+/* Somebody who wants to know of each access of PROBE_RUN to simulated RAM, and may run other CPUs
+ * in between. NULL: none of it. */
+struct probe_observer {
+	/* Before anything is done about the access; POINTER is the kernel's. */
+	void (*access)(void *context, const void *pointer, unsigned kind, unsigned bytes,
+		       const void *caller);
+	/* The access is about to write BYTES, in one page, at PADDR. */
+	void (*write)(void *context, uint64_t paddr, unsigned bytes);
+	void *context;
+};
+
 struct probe {
 	struct machine *machine;
 	const struct ledger *ledger; /* NULL during boot */
 	const struct frame_ops *frames;
 	probe_report_fn report;
 	void *context;
+	const struct probe_observer *observer;
 };
 
 /* From here to probe_end() the probed build of this thread is watched. */
 void probe_begin(const struct probe *probe);
 void probe_set_ledger(const struct ledger *ledger);
 void probe_end(void);
+
+/* Forgets which source lines were reported. */
+void probe_report_again(void);
+
+/* The kernel's stacks are there instead of at the thread's own. */
+void probe_set_stack(const void *low, size_t bytes);
 
 /* Charges what follows to COUNTERS (not cleared), as one operation. */
 void probe_phase(enum probe_phase phase, struct probe_counters *counters);
@@ -80,6 +99,11 @@ void probe_heap(bool heap);
 /* From a signal handler on this thread: the operation under way hangs, and the next access that it
  * makes shall end it. False: nothing is being watched. */
 bool probe_interrupt(unsigned limit_ms);
+
+/* From here to probe_end() distinct frames of simulated RAM (RAM_FRAMES of them) are counted. False
+ * where the host has no address space. */
+bool probe_count_frames(uint64_t ram_frames);
+uint64_t probe_frames_touched(void);
 
 /* Accesses so far that were neither simulated RAM, kernel stack nor read-only data. */
 uint64_t probe_outside(void);

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "alloc/lock.h"
 #include "sim/fragmentation.h"
 #include "sim/lab.h"
 #include "sim/session.h"
@@ -166,22 +167,33 @@ static void keep_heap_result(struct session *session)
 				session->reader, g_array_index(sites, struct heap_site, i).cache)));
 }
 
-/* Kernel code from here on; left at any point by trap_die(). */
-static void run_kernel(void *argument)
+static void note_lock(struct session *session)
 {
-	struct session *session = argument;
-	struct replay_result *result = session->result;
+	const struct spinlock *lock = session->frames.lock;
 
-	struct frame_ops watched;
+	if (!lock)
+		return;
+	session->result->lock_acquisitions = lock->acquisitions;
+	session->result->lock_contended = lock->contended;
+	session->result->lock_waits = lock->waits;
+}
 
+/* Kernel code from here on; left at any point by trap_die(). */
+static void run_start(struct session *session, struct frame_ops *watched)
+{
 	session->event = REPLAY_ALL;
 	if (session->heap)
-		session_heap_start(session, &watched);
+		session_heap_start(session, watched);
 	else
 		session_start_state(session);
-	if (session->error)
-		return;
-	audit(session);
+	if (!session->error)
+		audit(session);
+}
+
+static void run_events(struct session *session)
+{
+	struct replay_result *result = session->result;
+
 	if (session->recorder)
 		session->timed = session->pass == PASS_NATIVE && recorder_timed(session->recorder);
 	uint64_t faults = timer_minor_faults() - recorder_lab_faults(session->recorder);
@@ -192,12 +204,23 @@ static void run_kernel(void *argument)
 	result->seconds = (double)(g_get_monotonic_time() - begin) / 1e6;
 	result->host_minor_faults = timer_minor_faults() - recorder_lab_faults(session->recorder) -
 				    session->lab_faults - faults;
+	result->lab_ns = session->meter.lab_ns;
 	session->timed = false;
+}
+
+static void run_end(void *argument)
+{
+	struct session *session = argument;
+	struct replay_result *result = session->result;
+
 	session->event = REPLAY_ALL;
+	note_lock(session);
 	if (!session->corrupt)
 		audit(session);
-	if (session->recorder)
+	if (session->recorder) {
 		recorder_end(session->recorder, result->events, session->time_ns, result->metrics);
+		recorder_demand(session->recorder, demand_bins(session->demand));
+	}
 	if (session->heap)
 		keep_heap_result(session);
 	result->died = session->corrupt;
@@ -218,6 +241,46 @@ static void run_kernel(void *argument)
 			session, "leak", 0,
 			"after everything was given back fewer frames are free than after boot");
 	session_audit(session);
+}
+
+static void run_all(void *argument)
+{
+	struct session *session = argument;
+	struct frame_ops watched;
+
+	run_start(session, &watched);
+	if (session->error)
+		return;
+	run_events(session);
+	run_end(session);
+}
+
+static void run_start_alone(void *argument)
+{
+	run_start(argument, NULL);
+}
+
+static void run_part(struct session *session, void (*part)(void *))
+{
+	struct trap_report report;
+
+	if (trap_run(part, session, &report))
+		return;
+	session->result->died = true;
+	session_violation(session, report.kind, 0, report.message);
+}
+
+static void run_kernel(struct session *session)
+{
+	if (!session->config->threads) {
+		run_part(session, run_all);
+		return;
+	}
+	run_part(session, run_start_alone);
+	if (!session->result->died && !session->corrupt && !session->error)
+		session_replay_threads(session);
+	if (!session->result->died && !session->error)
+		run_part(session, run_end);
 }
 
 static void assign_boot_frames(struct session *session)
@@ -288,7 +351,7 @@ static bool power_on(struct session *session, GError **error)
 	return true;
 }
 
-static uint64_t kept_frames(void *context)
+static void add_figures(void *context, struct metrics_extra *extra)
 {
 	const struct session *session = context;
 	struct frame_stats stats = { 0 };
@@ -296,7 +359,12 @@ static uint64_t kept_frames(void *context)
 	trap_kernel_begin();
 	session->frames.ops->stats(session->frames.state, &stats);
 	trap_kernel_end();
-	return stats.kept_frames;
+	extra->kept_frames = stats.kept_frames;
+	extra->failures = session->result->failures;
+	extra->has_mobility = session->frames.ops->caps & FRAME_CAP_MOBILITY;
+	extra->fallbacks = stats.fallbacks;
+	extra->fragmenting_fallbacks = stats.fragmenting_fallbacks;
+	demand_figures(session->demand, &extra->demand);
 }
 
 /* Each handle of the start section once: none has its frames yet. */
@@ -361,14 +429,18 @@ static bool prepare(struct session *session, GError **error)
 		return false;
 	if (!session->recorder)
 		return true;
+	session->demand = demand_new(session->machine->layout->huge_order);
+	session->meter.windows = session->machine->windows;
+	/* Frame allocators keep to the direct map; calibrating takes a tenth of a second. */
+	if (session->heap && session->pass == PASS_NATIVE && recorder_timed(session->recorder))
+		session->meter.cost = window_cost_get();
 	struct recorder_view view = {
 		.ledger = session->ledger,
 		.machine = session->machine,
 		.trace = session->reader,
 		.last_event = config->until == REPLAY_ALL ? meta->events
 							  : MIN(meta->events, config->until + 1),
-		.kept_frames = kept_frames,
-		.failures = &result->failures,
+		.add_figures = add_figures,
 		.sample = session->heap ? session_heap_sample : NULL,
 		.context = session,
 	};
@@ -387,6 +459,7 @@ static void session_clear(struct session *session)
 		g_array_unref(session->start);
 	if (session->held)
 		g_array_unref(session->held);
+	demand_free(session->demand);
 	g_array_unref(session->untouched);
 	session_heap_free(session);
 	g_clear_pointer(&session->ledger, ledger_free);
@@ -401,11 +474,10 @@ static bool run_pass(const struct replay_config *config, enum kernel_pass pass,
 		     struct replay_result *result, GError **error)
 {
 	struct session *session = g_new0(struct session, 1);
-	struct trap_report report;
-
 	*result = (struct replay_result){ .violation_list = g_ptr_array_new_with_free_func(
 						  session_violation_free) };
 	result->metrics = g_new0(double, metrics_count());
+	result->digested = config->threads == 0;
 	session->config = config;
 	session->pass = pass;
 	session->kernel = &kernels[pass];
@@ -417,10 +489,8 @@ static bool run_pass(const struct replay_config *config, enum kernel_pass pass,
 	session->untouched = g_array_new(FALSE, FALSE, sizeof(struct frame_block));
 	watchdog_start(config->limit_ms);
 	bool ok = prepare(session, error);
-	if (ok && !trap_run(run_kernel, session, &report)) {
-		result->died = true;
-		session_violation(session, report.kind, 0, report.message);
-	}
+	if (ok)
+		run_kernel(session);
 	watchdog_stop();
 	if (session->error) {
 		g_propagate_error(error, session->error);

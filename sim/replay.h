@@ -4,7 +4,8 @@
  *
  * What is deterministic (placement digest, failures, violations, metrics, machine events of the
  * probed pass) depends on trace, configuration and seed alone; host time is only ever a
- * measurement. An allocation that fails is data. Only a malformed trace ends a pass early (GError);
+ * measurement. With host threads nothing is: what allocator and ledger agree on is judged, and no
+ * digest made. An allocation that fails is data. Only a malformed trace ends a pass early (GError);
  * broken invariants and kernel deaths are violations of the pass.
  */
 #ifndef KMEMLAB_SIM_REPLAY_H
@@ -46,6 +47,8 @@ struct replay_config {
 	bool unjudged;	   /* benchmark of the loop alone: no ledger, no audits, allocators that are
 			      trusted */
 	unsigned limit_ms; /* CPU time after which one operation hangs; 0: none */
+	unsigned threads;  /* native pass on so many host threads, CPUs shared out among them in
+			      turn: replay_threads.c; 0: interleaved, as recorded */
 	const char *command; /* how to do this run again, for messages; --until is appended */
 };
 
@@ -53,7 +56,7 @@ struct replay_config {
 struct replay_violation {
 	uint64_t event; /* REPLAY_ALL: not during an event (boot, start state, the end) */
 	char *kind;	/* ledger verdict, "check", "walk", "probe", "page-fault", "crash", "hang",
-			   "panic",     "leak" */
+			   "panic", "leak", "deadlock" */
 	uint64_t frame;
 	char *message; /* "allocator error: ..." */
 	char *command; /* replays up to it */
@@ -83,6 +86,7 @@ struct replay_row {
 
 struct replay_result {
 	uint64_t digest;
+	bool digested;	     /* not with host threads */
 	uint64_t events;     /* of the trace, without the prologue, as far as replayed */
 	uint64_t operations; /* calls into the allocator for events */
 	uint64_t failures, skipped, deferred_frees;
@@ -99,9 +103,12 @@ struct replay_result {
 	double *metrics; /* at the end of the trace, in the order of the metrics table */
 	struct replay_row row[OPERATIONS][REPLAY_ORDERS]; /* probed pass: machine events */
 	struct replay_heap heap;
+	uint64_t lock_acquisitions, lock_contended, lock_waits; /* of the front door's lock, from
+								   boot to the last event */
 	double seconds;		    /* host time of the event loop, wall clock */
 	uint64_t cpu_ns;	    /* and CPU time of this thread */
 	uint64_t host_minor_faults; /* during the loop, decoding and recording aside */
+	uint64_t lab_ns;	    /* of windows, taken off latencies: window_cost.h */
 };
 
 /* One pass. RECORDER may be NULL (nothing is sampled or timed). False with error for malformed

@@ -240,16 +240,16 @@ static int call_heap(struct session *session, enum call call, uint64_t bytes,
 		row->operations += count;
 	session->heap->lab_ticks = 0;
 	heap_begin(session, PROBE_RUN, count ? &row->counters : NULL);
-	uint64_t start = session->timed ? timer_start() : 0;
+	uint64_t start = session_start(session);
 	int status = enter(session, call, request, object);
 	uint64_t stop = session->timed ? timer_stop() : 0;
 	heap_leave(session);
 	if (session->timed && count)
 		recorder_latency(session->recorder, call == CALL_FREE, order,
 				 session->machine->current_cpu, session->event,
-				 timer_net_ns(session->timer,
-					      start + MIN(session->heap->lab_ticks, stop - start),
-					      stop));
+				 session_net_ns(session,
+						start + MIN(session->heap->lab_ticks, stop - start),
+						stop));
 	session->result->operations += count;
 	return status;
 }
@@ -306,13 +306,27 @@ static uint32_t cache_for(struct session *session, const struct event *event)
 	return number;
 }
 
+/* What a heap with tags is given of a call site. */
+static uint32_t tag_of(uint64_t site)
+{
+	return (uint32_t)(site ^ site >> 32);
+}
+
+/* The tag that an object was born with. */
+static uint32_t object_tag(const struct session *session, const struct heap_object *object)
+{
+	const GArray *sites = heap_ledger_sites(session->heap->ledger);
+
+	return tag_of(g_array_index(sites, struct heap_site, object->site).address);
+}
+
 static struct heap_request request_for(struct session *session, const struct event *event)
 {
 	return (struct heap_request){
 		.bytes = event->u.heap.bytes,
 		.align_bytes = event->u.heap.align_bytes,
 		.flags = event->u.heap.gfp & GFP_RECLAIMABLE ? HEAP_PAGED : 0,
-		.tag = (uint32_t)(event->u.heap.site ^ event->u.heap.site >> 32),
+		.tag = tag_of(event->u.heap.site),
 		.cache = cache_for(session, event),
 	};
 }
@@ -416,16 +430,13 @@ static void verify(struct session *session, uint64_t handle, const struct heap_o
 	const struct heap *heap = &session->heap->heap;
 	void *at = pointer_of(session, object->offset);
 	uint64_t bad = heap_contents_verify(at, handle, object->bytes);
-	uint64_t site = g_array_index(heap_ledger_sites(session->heap->ledger), struct heap_site,
-				      object->site)
-				.address;
 
 	if (bad != UINT64_MAX)
 		object_violation(session, "contents", object->offset,
 				 "byte %" PRIu64 " of %" PRIu64 " was overwritten", bad,
 				 object->bytes);
 	if ((heap->ops->caps & HEAP_CAP_TAGS) &&
-	    heap->ops->tag(heap->state, at) != (uint32_t)(site ^ site >> 32))
+	    heap->ops->tag(heap->state, at) != object_tag(session, object))
 		object_violation(session, "tag", object->offset, "its tag is not the one given");
 }
 
@@ -484,7 +495,7 @@ void session_heap_resize(struct session *session, const struct event *event)
 	void *at = pointer_of(session, object->offset);
 	uint64_t keep = MIN(object->bytes, request.bytes);
 	verify(session, handle, object);
-	request.tag = 0;
+	request.tag = object_tag(session, object);
 	heap_ledger_lift(ledger, handle);
 	int status = call_heap(session, CALL_REALLOC, request.bytes, &request, &at, true);
 	note_digest(session, status == KERR_OK ? at : NULL);

@@ -314,7 +314,7 @@ static struct machine_config *make_machine(const struct run_config *config,
 	return NULL;
 }
 
-static uint64_t half_of_host_memory(void)
+uint64_t run_host_memory(void)
 {
 	return (uint64_t)sysconf(_SC_PHYS_PAGES) / 2 * (uint64_t)sysconf(_SC_PAGESIZE);
 }
@@ -322,8 +322,7 @@ static uint64_t half_of_host_memory(void)
 static bool fits_host(const struct run_config *config, const struct replay_config *replay,
 		      GError **error)
 {
-	uint64_t limit =
-		config->host_memory_bytes ? config->host_memory_bytes : half_of_host_memory();
+	uint64_t limit = config->host_memory_bytes ? config->host_memory_bytes : run_host_memory();
 	uint64_t bytes = memory_map_usable_frames(replay->machine->memory_map) * FRAME_BYTES;
 
 	if (!(replay->frames[PASS_NATIVE]->caps & FRAME_CAP_TOUCHES_ALL) || bytes <= limit)
@@ -412,7 +411,8 @@ static bool run_passes(const struct run_config *config, const struct replay_conf
 		if (!wanted[pass])
 			continue;
 		/* The first pass samples; placements, and so samples, are the same in both. */
-		if (!result->recorder) {
+		/* With host threads there is no state at an event. */
+		if (!result->recorder && !config->threads) {
 			struct recorder_config recording = {
 				.sample_events = config->sample_events,
 				.sample_ns = config->sample_ns,
@@ -469,6 +469,7 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 		.until = config->until,
 		.check_events = config->check_events,
 		.limit_ms = config->limit_ms,
+		.threads = config->threads,
 		.command = config->command,
 	};
 
@@ -485,6 +486,10 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 	if (!result->machine)
 		return false;
 	replay.machine = result->machine;
+	if (config->threads > result->machine->cpus)
+		return lab_usage(error,
+				 "--threads %u: the machine has %u CPUs; --cpus N gives it more",
+				 config->threads, result->machine->cpus);
 	if (!fits_host(config, &replay, error))
 		return false;
 	if (config->output && !(result->files = result_new(config->output, config->replace, error)))

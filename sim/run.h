@@ -38,6 +38,8 @@ struct run_config {
 				       half of the host's */
 	unsigned limit_ms;	    /* CPU time after which one operation hangs; 0: none */
 	bool pass[PASSES];
+	unsigned threads; /* host threads, native pass only; 0: one, deterministic */
+
 	uint64_t sample_events, sample_ns;
 	const char *output;  /* folder to write; NULL: none */
 	bool replace;	     /* the folder, if it is there */
@@ -87,6 +89,9 @@ bool run_find_frames(const char *name, const struct frame_ops *frames[PASSES], G
 /* `--set frames.KEY=VALUE`. LAB_ERROR_USAGE for what OPS has no such setting or value for. */
 bool run_set_frames(const struct frame_ops *ops, struct frame_config *config, const char *setting,
 		    GError **error);
+
+/* Half of the host's: what a system that writes every free frame may use unless told otherwise. */
+uint64_t run_host_memory(void);
 
 /* LAB_ERROR_USAGE for anything but ascending, recorded, shuffled and the fixtures' names. */
 bool run_parse_start(const char *text, struct run_start *start, GError **error);

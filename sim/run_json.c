@@ -41,6 +41,15 @@ static void add_hash(JsonBuilder *json, const char *key, uint64_t hash)
 	add_string(json, key, text);
 }
 
+/* With host threads there is none. */
+static void add_digest(JsonBuilder *json, const struct replay_result *done)
+{
+	if (done->digested)
+		add_hash(json, "digest", done->digest);
+	else
+		json_builder_add_null_value(json_builder_set_member_name(json, "digest"));
+}
+
 static bool has_heap(const struct run_result *result)
 {
 	return run_speaker(result)->heap.sites != NULL;
@@ -105,6 +114,29 @@ static void add_counters(JsonBuilder *json, const struct probe_counters *counter
 	add_int(json, "faults", counters->faults);
 }
 
+/* Of the lock around alloc and free; waits are for host threads, and of no use to compare. */
+static void add_lock(JsonBuilder *json, const struct replay_result *done)
+{
+	begin(json, "lock");
+	add_int(json, "acquisitions", done->lock_acquisitions);
+	add_int(json, "contended", done->lock_contended);
+	json_builder_end_object(json);
+}
+
+/* Host threads: no two runs place alike. */
+static void add_threads(JsonBuilder *json, const struct run_config *config,
+			const struct replay_result *done)
+{
+	begin(json, "threads");
+	add_int(json, "count", config->threads);
+	add_double(json, "seconds", done->seconds);
+	add_double(json, "cpu_seconds", (double)done->cpu_ns / 1e9);
+	add_double(json, "operations_per_second",
+		   done->seconds > 0 ? (double)done->operations / done->seconds : 0.0);
+	add_int(json, "lock_waits", done->lock_waits);
+	json_builder_end_object(json);
+}
+
 /* What a pass adds; host time only where a person asked for it, not in files that are compared byte
  * for byte. */
 static void add_passes(JsonBuilder *json, const struct run_result *result, bool seconds)
@@ -116,7 +148,7 @@ static void add_passes(JsonBuilder *json, const struct run_result *result, bool 
 		if (!result->done[pass])
 			continue;
 		begin(json, kernels[pass].name);
-		add_hash(json, "digest", result->pass[pass].digest);
+		add_digest(json, &result->pass[pass]);
 		if (seconds)
 			add_double(json, "seconds", result->pass[pass].seconds);
 		if (pass == PASS_PROBED) {
@@ -148,7 +180,7 @@ static void add_result(JsonBuilder *json, const struct run_config *config,
 {
 	const struct replay_result *done = run_speaker(result);
 
-	add_hash(json, "digest", done->digest);
+	add_digest(json, done);
 	add_int(json, "events", done->events);
 	add_int(json, "operations", done->operations);
 	add_int(json, "failures", done->failures);
@@ -159,6 +191,7 @@ static void add_result(JsonBuilder *json, const struct run_config *config,
 	add_int(json, "start_failures", done->start_failures);
 	add_int(json, "displaced", done->displaced);
 	add_int(json, "untouched_frames", done->untouched_frames);
+	add_lock(json, done);
 	if (config->start.fixture)
 		add_fixture(json, &done->fixture);
 	add_bool(json, "digests_differ", result->digests_differ);
@@ -211,6 +244,10 @@ JsonNode *run_summary(const struct run_config *config, const struct run_result *
 		add_string(json, "heap_name", config->heap_label);
 	add_result(json, config, result);
 	add_passes(json, result, true);
+	if (config->threads) {
+		add_threads(json, config, run_speaker(result));
+		return finish(json);
+	}
 	add_metrics(json, result);
 	add_heap(json, result);
 	add_latency(json, result);
@@ -314,6 +351,7 @@ static void add_host(JsonBuilder *json, const struct run_result *result)
 					    also kept one by one */
 	if (result->done[PASS_NATIVE]) {
 		add_int(json, "host_minor_faults", result->pass[PASS_NATIVE].host_minor_faults);
+		add_int(json, "lab_ns", result->pass[PASS_NATIVE].lab_ns);
 		add_double(json, "native_seconds", result->pass[PASS_NATIVE].seconds);
 	}
 	if (result->done[PASS_PROBED])
@@ -348,7 +386,10 @@ JsonNode *run_timing(const struct run_result *result)
 	recorder_total(result->recorder, &operations, &ns);
 	json_builder_begin_object(json);
 	add_latency(json, result);
+	json_builder_set_member_name(json, "huge_by_fill_percent");
+	json_builder_add_value(json, recorder_demand_json(result->recorder));
 	add_double(json, "operations_per_second", ns ? (double)operations * 1e9 / (double)ns : 0.0);
+	add_int(json, "lab_ns", result->pass[PASS_NATIVE].lab_ns);
 	add_double(json, "native_seconds", result->pass[PASS_NATIVE].seconds);
 	if (result->done[PASS_PROBED])
 		add_double(json, "probed_seconds", result->pass[PASS_PROBED].seconds);

@@ -10,13 +10,34 @@
 
 /* ---- the passes ---- */
 
+/* What host threads did: nothing of it is the same twice. */
+static void add_throughput(GString *text, const struct replay_result *done)
+{
+	double seconds = done->seconds > 0 ? done->seconds : 1;
+
+	g_string_append_printf(text, "%-7s %.2f million operations a second\n", "threads",
+			       (double)done->operations / seconds / 1e6);
+	if (done->lock_acquisitions)
+		g_string_append_printf(text,
+				       "%-7s taken %" PRIu64 " times, %" PRIu64
+				       " of them after waiting (%" PRIu64 " looks)\n",
+				       "lock", done->lock_acquisitions, done->lock_contended,
+				       done->lock_waits);
+}
+
 static void add_pass(GString *text, enum kernel_pass pass, const struct replay_result *done)
 {
+	char digest[32] = "";
+
+	if (done->digested)
+		g_snprintf(digest, sizeof(digest), "digest %016" PRIx64 "  ", done->digest);
 	g_string_append_printf(text,
-			       "%-7s digest %016" PRIx64 "  %" PRIu64 " events, %" PRIu64
-			       " failures, %" PRIu64 " skipped, %" PRIu64 " violations, %.2f s\n",
-			       kernels[pass].name, done->digest, done->events, done->failures,
+			       "%-7s %s%" PRIu64 " events, %" PRIu64 " failures, %" PRIu64
+			       " skipped, %" PRIu64 " violations, %.2f s\n",
+			       kernels[pass].name, digest, done->events, done->failures,
 			       done->skipped, done->violations, done->seconds);
+	if (!done->digested)
+		add_throughput(text, done);
 	for (guint i = 0; i < done->violation_list->len; i++) {
 		const struct replay_violation *violation =
 			g_ptr_array_index(done->violation_list, i);
@@ -145,7 +166,7 @@ char *run_text(const struct run_config *config, const struct run_result *result)
 				       "allocator error: %s: the native and the probed pass placed "
 				       "differently\n",
 				       config->label);
-	if (speaker->died)
+	if (speaker->died || !speaker->digested)
 		return g_string_free(text, FALSE);
 	if (speaker->heap.sites)
 		add_heap(text, &speaker->heap);

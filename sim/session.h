@@ -5,6 +5,7 @@
  *   replay.c          the pass: power on, boot, the event loop, the end
  *   replay_frames.c   the frame slot: start state, allocations, frees, giving everything back
  *   replay_fixture.c  a fixture as the start state
+ *   replay_threads.c  the event loop on host threads
  *   replay_heap.c     the heap slot: objects allocated, resized, verified and freed
  *   replay_verdict.c  what is found wrong on the way
  */
@@ -17,6 +18,7 @@
 #include "sim/random.h"
 #include "sim/replay.h"
 #include "sim/timer.h"
+#include "sim/window_cost.h"
 
 /* Of a replay with a heap. */
 struct session_heap {
@@ -40,6 +42,8 @@ struct session {
 	struct handles handles;
 	struct session_heap *heap; /* NULL: none, frame events are replayed */
 	struct recorder *recorder;
+	struct demand *demand; /* NULL without a recorder */
+	uint64_t last_ns;      /* of the last timed allocation */
 	GArray *rehearsed; /* struct frame_range: what an untimed pass touched; NULL: none was */
 	struct replay_result *result;
 	GArray *start;	   /* struct start_item */
@@ -49,12 +53,31 @@ struct session {
 	uint64_t time_ns;
 	struct random random; /* of ties */
 	const struct timer *timer;
+	struct window_meter meter; /* of the lab's own time within operations */
 	bool timed;
 	uint64_t lab_faults; /* host page faults while decoding */
 	bool corrupt;	     /* check() found a broken invariant: the pass ends */
 	bool reached;	     /* the last event that is wanted */
 	GError *error;	     /* a damaged trace, found inside the loop */
 };
+
+/* A stamp before an operation that is timed, else 0. */
+static inline uint64_t session_start(struct session *session)
+{
+	if (!session->timed)
+		return 0;
+	window_meter_start(&session->meter);
+	return timer_start();
+}
+
+/* Nanoseconds between two stamps, net of the timer and of the lab's windows. */
+static inline uint64_t session_net_ns(struct session *session, uint64_t start, uint64_t stop)
+{
+	uint64_t ns = timer_net_ns(session->timer, start, stop);
+	uint64_t lab = window_meter_stop(&session->meter);
+
+	return ns > lab ? ns - lab : 0;
+}
 
 /* replay_verdict.c: books a violation at the present event. */
 void session_violation(struct session *session, const char *kind, uint64_t frame,
@@ -91,5 +114,8 @@ void session_heap_audit(struct session *session);
 void session_heap_sample(void *context, struct result *result, uint64_t event, uint64_t time_ns);
 /* Frees all that lives; what the heap holds then is a leak, if it promised to give it back. */
 void session_heap_end(struct session *session);
+
+/* replay_threads.c: all events; not inside trap_run(). Where a thread died the result says so. */
+void session_replay_threads(struct session *session);
 
 #endif

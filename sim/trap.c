@@ -67,19 +67,35 @@ struct trap_thread {
 	struct trap_active active[TRAP_DEPTH_MAX];
 };
 
-static _Thread_local struct trap_thread trap;
+static _Thread_local struct trap_thread own;
+static _Thread_local struct trap_thread *other; /* NULL: own */
 _Thread_local struct trap_mark trap_mark;
 
 /* How the host stops a program; SIGSEGV is also the simulated machine's page fault. */
 static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
 static struct sigaction previous[G_N_ELEMENTS(signals)];
 
+static struct trap_thread *here(void)
+{
+	return other ? other : &own;
+}
+
+struct trap_thread *trap_thread_new(void)
+{
+	return g_new0(struct trap_thread, 1);
+}
+
+void trap_thread_use(struct trap_thread *thread)
+{
+	other = thread;
+}
+
 /* ---- Leaving ---- */
 
 static void leave(void)
 {
-	trap.armed = trap.serving = trap_mark.inside = false;
-	siglongjmp(trap.jump, 1);
+	here()->armed = here()->serving = trap_mark.inside = false;
+	siglongjmp(here()->jump, 1);
 }
 
 void trap_die(const char *kind, const char *format, ...)
@@ -87,13 +103,13 @@ void trap_die(const char *kind, const char *format, ...)
 	va_list arguments;
 
 	va_start(arguments, format);
-	g_strlcpy(trap.report.kind, kind, sizeof(trap.report.kind));
-	vsnprintf(trap.report.message, sizeof(trap.report.message), format, arguments);
+	g_strlcpy(here()->report.kind, kind, sizeof(here()->report.kind));
+	vsnprintf(here()->report.message, sizeof(here()->report.message), format, arguments);
 	va_end(arguments);
-	trap.facts.cause = TRAP_NONE;
-	if (!trap.armed)
+	here()->facts.cause = TRAP_NONE;
+	if (!here()->armed)
 		g_error("lab error: kernel code died outside of an operation: %s: %s", kind,
-			trap.report.message);
+			here()->report.message);
 	leave();
 	abort();
 }
@@ -101,8 +117,8 @@ void trap_die(const char *kind, const char *format, ...)
 /* Also from signal handlers. The walk is only looked at, by the lab's own view of RAM. */
 static void die_of(struct machine *machine, struct trap_facts facts)
 {
-	trap.facts = facts;
-	mmu_walk(machine->cpu[machine->current_cpu], facts.fault.cr2, NULL, &trap.facts.walk);
+	here()->facts = facts;
+	mmu_walk(machine->cpu[machine_cpu(machine)], facts.fault.cr2, NULL, &here()->facts.walk);
 	leave();
 	abort();
 }
@@ -279,30 +295,30 @@ static bool same_fault(const struct trap_active *active, const struct mmu_fault 
 /* A fault while others are being served: is there still sense in it? */
 static void judge_nesting(struct machine *machine, const struct mmu_fault *fault, const void *pc)
 {
-	unsigned depth = trap.depth;
+	unsigned depth = here()->depth;
 	struct trap_facts facts = facts_of(TRAP_SAME_AGAIN, fault, pc);
 
 	for (unsigned i = 0; i < depth; i++)
-		if (same_fault(&trap.active[i], fault))
+		if (same_fault(&here()->active[i], fault))
 			die_of(machine, facts);
 	if (depth < TRAP_DEPTH_MAX)
 		return;
 	facts.cause = TRAP_TOO_DEEP;
-	facts.outer = trap.active[depth - 1].va;
+	facts.outer = here()->active[depth - 1].va;
 	die_of(machine, facts);
 }
 
 void trap_page_fault(struct machine *machine, const struct mmu_fault *fault, const void *pc)
 {
-	unsigned depth = trap.depth;
+	unsigned depth = here()->depth;
 
 	if (!machine->fault_handler)
 		die_of(machine, facts_of(TRAP_NO_HANDLER, fault, pc));
 	judge_nesting(machine, fault, pc);
-	trap.active[depth] = (struct trap_active){ fault->cr2, fault->error_code };
-	trap.depth = depth + 1;
+	here()->active[depth] = (struct trap_active){ fault->cr2, fault->error_code };
+	here()->depth = depth + 1;
 	bool served = machine->fault_handler(machine->fault_context, fault->cr2, fault->error_code);
-	trap.depth = depth;
+	here()->depth = depth;
 	if (!served)
 		die_of(machine, facts_of(TRAP_UNHANDLED, fault, pc));
 }
@@ -366,15 +382,15 @@ static void die_of_crash(int signal, const siginfo_t *info, const void *state)
 	struct trap_facts facts = { .cause = TRAP_CRASH, .crash = crash_of(signal, info, state) };
 
 	facts.pc = crash_place(&facts.crash);
-	trap.facts = facts;
+	here()->facts = facts;
 	leave();
 }
 
 void trap_hang(unsigned limit_ms, const void *pc)
 {
-	if (!trap.armed || trap.serving)
+	if (!here()->armed || here()->serving)
 		return;
-	trap.facts = (struct trap_facts){ .cause = TRAP_HANG, .limit_ms = limit_ms, .pc = pc };
+	here()->facts = (struct trap_facts){ .cause = TRAP_HANG, .limit_ms = limit_ms, .pc = pc };
 	leave();
 }
 
@@ -412,14 +428,14 @@ static bool serve(struct machine *machine, struct vaddr va, bool write, const vo
 	struct mmu_fault fault = { 0 };
 
 	for (unsigned tries = 0; tries < TRAP_TRIES_MAX; tries++) {
-		struct mmu_cpu *cpu = machine->cpu[machine->current_cpu];
-		trap.serving = true;
+		struct mmu_cpu *cpu = machine->cpu[machine_cpu(machine)];
+		here()->serving = true;
 		enum window_verdict verdict =
 			window_touch(machine->windows, cpu, va, write, &fault);
-		trap.serving = false;
+		here()->serving = false;
 		if (verdict == WINDOW_READY)
 			return true;
-		if (!trap.armed)
+		if (!here()->armed)
 			return false;
 		if (verdict == WINDOW_FAULT) {
 			trap_page_fault(machine, &fault, pc);
@@ -444,7 +460,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 	const ucontext_t *state = context;
 
 	if (!machine || signal != SIGSEGV || !machine_holds(machine, info->si_addr)) {
-		if (trap.armed && trap_mark.inside)
+		if (here()->armed && trap_mark.inside)
 			die_of_crash(signal, info, context);
 		pass_on(signal, info, context);
 		return;
@@ -455,6 +471,29 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 	if (!serve(machine, machine_vaddr(machine, info->si_addr), write, pc))
 		pass_on(signal, info, context);
 	errno = saved_errno;
+}
+
+/* ---- The signal of a thread that watches this one ---- */
+
+static unsigned interrupt_ms; /* atomic */
+
+static void on_interrupt(int signal, siginfo_t *info, void *context)
+{
+	(void)signal;
+	(void)info;
+	trap_hang(__atomic_load_n(&interrupt_ms, __ATOMIC_RELAXED), registers_pc(context));
+}
+
+void trap_interrupt(pthread_t thread, unsigned limit_ms)
+{
+	struct sigaction action = { .sa_sigaction = on_interrupt,
+				    .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
+
+	sigemptyset(&action.sa_mask);
+	__atomic_store_n(&interrupt_ms, limit_ms, __ATOMIC_RELAXED);
+	if (sigaction(SIGURG, &action, NULL) != 0)
+		g_error("lab error: sigaction: %s", g_strerror(errno));
+	pthread_kill(thread, SIGURG);
 }
 
 static void install_handler(void)
@@ -508,19 +547,19 @@ void trap_prepare_thread(void)
 
 bool trap_run(void (*fn)(void *), void *argument, struct trap_report *report)
 {
-	g_assert(!trap.armed);
+	g_assert(!here()->armed);
 	trap_prepare_thread();
-	trap.depth = 0;
-	if (sigsetjmp(trap.jump, 1) == 0) {
-		trap.armed = true;
+	here()->depth = 0;
+	if (sigsetjmp(here()->jump, 1) == 0) {
+		here()->armed = true;
 		fn(argument);
-		trap.armed = false;
+		here()->armed = false;
 		return true;
 	}
-	trap.depth = 0;
-	if (trap.facts.cause == TRAP_NONE)
-		*report = trap.report;
+	here()->depth = 0;
+	if (here()->facts.cause == TRAP_NONE)
+		*report = here()->report;
 	else
-		report_facts(&trap.facts, report);
+		report_facts(&here()->facts, report);
 	return false;
 }

@@ -17,6 +17,7 @@
 
 #include <glib.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 
@@ -49,7 +50,8 @@ static inline void trap_kernel_end(void)
 #define TRAP_DEPTH_MAX 8
 
 struct trap_report {
-	char kind[16]; /* "page-fault", "double-fault", "crash", "hang", "panic", "boot", "lab" */
+	char kind[16]; /* "page-fault", "double-fault", "crash", "hang", "panic", "deadlock",
+			  "boot", "lab" */
 	char message[1024];
 };
 
@@ -64,6 +66,17 @@ void trap_die(const char *kind, const char *format, ...) G_GNUC_PRINTF(2, 3) G_G
 /* Makes ready what trap_run() and kernel code on this thread need: the handler, once, and the
  * thread's stack for it. trap_run() does it; so must who runs kernel code outside of one. */
 void trap_prepare_thread(void);
+
+/* One host thread may run several pieces of kernel code by turns, each on a stack of its own, with
+ * a trap_run() of its own: from _use() on that is the one meant; NULL: the thread's. Free with
+ * g_free(). */
+struct trap_thread;
+struct trap_thread *trap_thread_new(void);
+void trap_thread_use(struct trap_thread *thread);
+
+/* Takes another host thread out of its trap_run(), as trap_hang() does. The signal may come late,
+ * or at no moment to leave: ask again. */
+void trap_interrupt(pthread_t thread, unsigned limit_ms);
 
 /* Delivers a #PF of the current CPU to the kernel's handler. Returns when the access is to be done
  * again; otherwise leaves as trap_die() does. PC: of the access. Context: also a signal handler. */

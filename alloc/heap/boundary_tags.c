@@ -147,7 +147,9 @@ static int boundary_tags_init(void *state, const struct heap_config *config)
 {
 	struct boundary_tags *b = state;
 
-	chunk_heap_init(&b->core, config, &list_index, config->option[OPTION_SEGMENT]);
+	chunk_heap_init(&b->core, config,
+			&(struct chunk_setup){ .index = &list_index,
+					       .grow_frames = config->option[OPTION_SEGMENT] });
 	b->policy = config->option[OPTION_POLICY];
 	return 0;
 }

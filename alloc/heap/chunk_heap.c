@@ -6,12 +6,12 @@
 
 static uint32_t seal_of(const struct chunk_heap *heap, const struct chunk *c)
 {
-	return heap_seal(c, c->word & ~(uint64_t)CHUNK_PREV_FREE, heap->cookie);
+	return heap_seal(c, c->word & ~(uint64_t)CHUNK_PREV_FREE, heap->setup.cookie);
 }
 
 static uint64_t segment_seal(const struct chunk_heap *heap, const struct chunk_segment *s)
 {
-	return heap_seal(s, s->frames, ~heap->cookie);
+	return heap_seal(s, s->frames, ~heap->setup.cookie);
 }
 
 static inline void set(struct chunk_heap *heap, struct chunk *c, uint64_t word)
@@ -42,12 +42,11 @@ static inline uint64_t segment_room(uint64_t frames)
 }
 
 void chunk_heap_init(struct chunk_heap *heap, const struct heap_config *config,
-		     const struct chunk_index *index, uint64_t grow_frames)
+		     const struct chunk_setup *setup)
 {
-	*heap = (struct chunk_heap){ .index = index,
-				     .cookie = heap_cookie(config),
-				     .grow_frames = grow_frames,
-				     .low = (const char *)UINTPTR_MAX };
+	*heap = (struct chunk_heap){ .setup = *setup, .low = (const char *)UINTPTR_MAX };
+	heap->setup.cookie += heap_cookie(config);
+	heap->setup_sum = heap_header_sum(&heap->setup, sizeof(heap->setup));
 	heap_pages_init(&heap->pages, config);
 }
 
@@ -62,13 +61,13 @@ static void make_free(struct chunk_heap *heap, struct chunk *c, uint64_t bytes)
 	chunk_after(c)->word |= CHUNK_PREV_FREE;
 	heap->free_chunks++;
 	heap->free_bytes += bytes;
-	heap->index->insert(heap, c);
+	heap->setup.index->insert(heap, c);
 }
 
 /* Takes C out of the index; what it is now is the caller's to say. */
 static void unfree(struct chunk_heap *heap, struct chunk *c)
 {
-	heap->index->remove(heap, c);
+	heap->setup.index->remove(heap, c);
 	chunk_after(c)->word &= ~(uint64_t)CHUNK_PREV_FREE;
 	heap->free_chunks--;
 	heap->free_bytes -= chunk_bytes(c);
@@ -124,7 +123,7 @@ static void give_back(struct chunk_heap *heap, struct chunk_segment *s)
  * frame allocator with every request. */
 static void segment_emptied(struct chunk_heap *heap, struct chunk_segment *s)
 {
-	if (s->frames > heap->grow_frames || (heap->spare && heap->spare != s))
+	if (s->frames > heap->setup.grow_frames || (heap->spare && heap->spare != s))
 		give_back(heap, s);
 	else
 		heap->spare = s;
@@ -143,7 +142,7 @@ void chunk_heap_adopt(struct chunk_heap *heap, struct heap_run run)
 static struct chunk *grow(struct chunk_heap *heap, uint64_t bytes, uint8_t zone)
 {
 	uint64_t need = frames_for_bytes(bytes + SEGMENT_HEAD + CHUNK_HEADER);
-	uint64_t frames = need > heap->grow_frames ? need : heap->grow_frames;
+	uint64_t frames = need > heap->setup.grow_frames ? need : heap->setup.grow_frames;
 	struct heap_run run = heap_pages_get(&heap->pages, frames, 1, zone);
 
 	while (!run.at && frames > need) {
@@ -199,10 +198,10 @@ int chunk_heap_alloc(void *state, const struct heap_request *request, void **out
 	struct chunk_heap *heap = state;
 	uint64_t need = chunk_for(request->bytes), align = request->align_bytes;
 	uint64_t ask = align > CHUNK_UNIT ? need + align + CHUNK_MIN - CHUNK_UNIT : need;
-	struct chunk *c = heap->index->find(heap, ask);
+	struct chunk *c = heap->setup.index->find(heap, ask);
 
-	if (!c && !heap->fixed)
-		c = grow(heap, heap->index->sure(ask), request->zone);
+	if (!c && !heap->setup.fixed)
+		c = grow(heap, heap->setup.index->sure(ask), request->zone);
 	if (!c)
 		return KERR_NO_MEMORY;
 	unfree(heap, c);
@@ -280,7 +279,7 @@ int chunk_heap_free(void *state, void *object)
 	heap->used_objects--;
 	heap->used_bytes -= chunk_bytes(c);
 	c = release(heap, c);
-	struct chunk_segment *s = heap->fixed ? NULL : empty_segment(heap, c);
+	struct chunk_segment *s = heap->setup.fixed ? NULL : empty_segment(heap, c);
 	if (s)
 		segment_emptied(heap, s);
 	return 0;
@@ -429,6 +428,8 @@ static int check_segments(const struct chunk_heap *heap, struct tally *tally,
 		if (error)
 			return error;
 		tally->frames += s->frames;
+		if ((const char *)s < heap->low || (const char *)s + segment_bytes(s) > heap->high)
+			return heap_found(v, 1, s, "segments lie between low and high");
 	}
 	if (tally->frames != heap->segment_frames)
 		return heap_found(v, 1, heap, "segments add up to segment_frames");
@@ -440,6 +441,10 @@ int chunk_heap_check(const void *state, struct heap_violation *v)
 	const struct chunk_heap *heap = state;
 	struct tally tally = { 0 };
 	uint64_t members = 0;
+
+	if (!heap_pages_sound(&heap->pages) ||
+	    heap->setup_sum != heap_header_sum(&heap->setup, sizeof(heap->setup)))
+		return heap_found(v, 1, heap, "the setup is as init left it");
 	int error = check_segments(heap, &tally, v);
 
 	if (error)
@@ -447,11 +452,11 @@ int chunk_heap_check(const void *state, struct heap_violation *v)
 	if (tally.used_objects != heap->used_objects || tally.used_bytes != heap->used_bytes ||
 	    tally.free_chunks != heap->free_chunks || tally.free_bytes != heap->free_bytes)
 		return heap_found(v, 5, heap, "totals are what the segments hold");
-	if (heap->spare && (heap->fixed || !heap_pages_possible(&heap->pages, heap->spare) ||
+	if (heap->spare && (heap->setup.fixed || !heap_pages_possible(&heap->pages, heap->spare) ||
 			    ((uintptr_t)heap->spare & (FRAME_BYTES - 1)) ||
 			    !empty_segment(heap, first_chunk(heap->spare))))
 		return heap_found(v, 1, &heap->spare, "the spare segment is empty");
-	if (!heap->index->count(heap, heap->free_chunks, &members, v))
+	if (!heap->setup.index->count(heap, heap->free_chunks, &members, v))
 		return KERR_CORRUPT;
 	if (members != heap->free_chunks)
 		return heap_found(v, 6, heap, "the index holds every free chunk once");
@@ -460,11 +465,7 @@ int chunk_heap_check(const void *state, struct heap_violation *v)
 
 bool chunk_heap_has_free(const struct chunk_heap *heap, const struct chunk *chunk)
 {
-	for (const struct chunk_segment *s = heap->segments; s; s = s->next) {
-		uint64_t offset = (uintptr_t)chunk - (uintptr_t)s;
-		if (offset >= SEGMENT_HEAD && offset < segment_bytes(s) - CHUNK_HEADER)
-			return (offset & (CHUNK_UNIT - 1)) == 0 &&
-			       chunk->seal == seal_of(heap, chunk) && !chunk_used(chunk);
-	}
-	return false;
+	return ((uintptr_t)chunk & (CHUNK_UNIT - 1)) == 0 && (const char *)chunk >= heap->low &&
+	       (const char *)chunk < heap->high && heap_pages_possible(&heap->pages, chunk) &&
+	       chunk->seal == seal_of(heap, chunk) && !chunk_used(chunk);
 }

@@ -15,8 +15,8 @@
  * what is left on both sides.
  *
  * Invariants (chunk_heap_check; a heap's own start at CHUNK_INVARIANTS + 1):
- *   1  segments: each in RAM, linked both ways, sealed; their sum is segment_frames
- *   2  a segment is covered by chunks without gap up to its end mark; each is sealed
+ *   1  the setup is as init left it; segments: each in RAM, linked both ways, sealed; their sum is
+ * segment_frames 2  a segment is covered by chunks without gap up to its end mark; each is sealed
  *   3  no two free chunks are neighbours
  *   4  a chunk's flag PREV_FREE says whether the one before it is free; a free chunk's last word is
  *      its length
@@ -70,12 +70,15 @@ struct chunk_index {
 
 struct chunk_heap {
 	struct heap_pages pages;
-	const struct chunk_index *index;
+	struct chunk_setup {
+		const struct chunk_index *index;
+		uint64_t cookie;
+		uint64_t grow_frames; /* of a new segment, at least */
+		uint64_t fixed; /* 1: gets no segments but by chunk_heap_adopt(), gives none back */
+	} setup;
+	uint64_t setup_sum;
 	struct chunk_segment *segments;
 	struct chunk_segment *spare; /* an empty one, kept; in the list too */
-	uint64_t cookie;
-	uint64_t grow_frames; /* of a new segment, at least */
-	bool fixed;	      /* gets no segments but by chunk_heap_adopt(), gives none back */
 	const char *low, *high;
 	uint64_t segment_frames;
 	uint64_t used_objects, used_bytes, free_chunks, free_bytes; /* bytes: whole chunks */
@@ -96,9 +99,10 @@ static inline struct chunk *chunk_after(const struct chunk *c)
 	return (struct chunk *)((uintptr_t)c + chunk_bytes(c));
 }
 
-/* INDEX is a constant; its own records are the caller's to set up. */
+/* SETUP: index, a constant whose own records are the caller's to set up; grow_frames; fixed; what
+ * tells its cookie from that of other heaps beside it. */
 void chunk_heap_init(struct chunk_heap *heap, const struct heap_config *config,
-		     const struct chunk_index *index, uint64_t grow_frames);
+		     const struct chunk_setup *setup);
 
 /* The run is a segment from now on. At least two frames, or one. */
 void chunk_heap_adopt(struct chunk_heap *heap, struct heap_run run);
@@ -114,8 +118,8 @@ void chunk_heap_stats(const void *state, struct heap_stats *out);
 int chunk_heap_walk(const void *state, heap_visit_fn visit, void *ctx);
 int chunk_heap_check(const void *state, struct heap_violation *v);
 
-/* For an index's count(): whether CHUNK is a sealed free chunk that lies in a segment. O(segments).
- */
+/* For an index's count(): whether CHUNK is a sealed free chunk between the lowest and the highest
+ * segment. check() has seen each one that lies in a segment, and counted them. */
 bool chunk_heap_has_free(const struct chunk_heap *heap, const struct chunk *chunk);
 
 #endif

@@ -1,5 +1,6 @@
 #include "alloc/heap/page_map.h"
 
+#include "alloc/heap/systems.h"
 #include "alloc/port.h"
 
 uint64_t page_map_root_bytes(const struct memmap *map)
@@ -9,7 +10,9 @@ uint64_t page_map_root_bytes(const struct memmap *map)
 
 void page_map_init(struct page_map *map, struct heap_pages *pages, uint64_t *root)
 {
-	*map = (struct page_map){ pages, root, page_map_root_bytes(pages->map) / sizeof(uint64_t) };
+	*map = (struct page_map){ pages, root, page_map_root_bytes(pages->map) / sizeof(uint64_t),
+				  0 };
+	map->header_sum = heap_header_sum(map, offsetof(struct page_map, header_sum));
 }
 
 static uint64_t *leaf_of(uint64_t entry)
@@ -85,6 +88,10 @@ int page_map_walk(const struct page_map *map, page_map_visit_fn visit, void *ctx
 
 const void *page_map_check(const struct page_map *map)
 {
+	if (map->header_sum != heap_header_sum(map, offsetof(struct page_map, header_sum)))
+		return map;
+	if (!heap_pages_sound(map->pages))
+		return map->pages;
 	for (uint64_t r = 0; r < map->roots; r++) {
 		const uint64_t *leaf = leaf_of(map->root[r]);
 		uint64_t count = 0;

@@ -24,6 +24,7 @@ struct page_map {
 	struct heap_pages *pages;
 	uint64_t *root;
 	uint64_t roots;
+	uint64_t header_sum; /* over the above */
 };
 
 /* Bytes of root for the frames of MAP. */
@@ -54,7 +55,8 @@ static inline uint64_t page_map_get(const struct page_map *map, const void *at)
 typedef int (*page_map_visit_fn)(void *ctx, const void *at, uint64_t word);
 int page_map_walk(const struct page_map *map, page_map_visit_fn visit, void *ctx);
 
-/* Whether roots and leaves are sound: leaves in RAM, counts right. NULL, or the place. */
+/* Whether roots and leaves are sound: leaves in RAM, counts right; and before that the map's and
+ * its pages' own constant parts. NULL, or the place. */
 const void *page_map_check(const struct page_map *map);
 
 #endif

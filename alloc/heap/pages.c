@@ -1,6 +1,6 @@
 #include "alloc/heap/pages.h"
 
-#include "alloc/bitops.h"
+#include "alloc/heap/systems.h"
 #include "alloc/port.h"
 
 #define REQUEST_FRAMES_MAX (1ull << 31)
@@ -10,6 +10,12 @@ void heap_pages_init(struct heap_pages *pages, const struct heap_config *config)
 	*pages = (struct heap_pages){ .frames = config->frames,
 				      .reach = config->reach,
 				      .map = config->map };
+	pages->header_sum = heap_header_sum(pages, offsetof(struct heap_pages, header_sum));
+}
+
+bool heap_pages_sound(const struct heap_pages *pages)
+{
+	return pages->header_sum == heap_header_sum(pages, offsetof(struct heap_pages, header_sum));
 }
 
 static bool give(const struct heap_pages *pages, uint64_t first, uint64_t frames)

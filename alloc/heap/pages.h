@@ -12,6 +12,7 @@ struct heap_pages {
 	struct frames frames;
 	struct reach reach;
 	const struct memmap *map;
+	uint64_t header_sum; /* over the above */
 	uint64_t held_frames;
 };
 
@@ -29,6 +30,9 @@ struct heap_run heap_pages_get(struct heap_pages *pages, uint64_t frames, uint64
 /* A run as it was got, or (for allocators with partial frees) a part. A refusal is a panic: the
  * two allocators disagree about who owns what. One that cannot free loses them. */
 void heap_pages_put(struct heap_pages *pages, struct heap_run run);
+
+/* Whether its constant part is as init left it: without that check() could follow nothing. */
+bool heap_pages_sound(const struct heap_pages *pages);
 
 /* Whether the address lies in a frame that could be one of ours: RAM of the map. Cost: O(ranges of
  * the map); for check(). */

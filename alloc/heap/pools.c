@@ -177,9 +177,10 @@ static int pools_init(void *state, const struct heap_config *config)
 	struct pools *h = state;
 
 	for (unsigned i = 0; i < POOLS; i++) {
-		struct chunk_heap *core = &h->pool[i].core;
-		chunk_heap_init(core, config, &pool_index, config->option[OPTION_SEGMENT]);
-		core->cookie += i;
+		struct chunk_setup setup = { .index = &pool_index,
+					     .cookie = i,
+					     .grow_frames = config->option[OPTION_SEGMENT] };
+		chunk_heap_init(&h->pool[i].core, config, &setup);
 	}
 	return 0;
 }

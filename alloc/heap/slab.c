@@ -23,14 +23,13 @@
  * neither: in a magazine. So a double free is always seen.
  *
  * Invariants (check):
- *   1  the page map is sound; its words name a slab's cache, or the frames of a run
- *   2  a slab's head is sealed, is in the page map for its cache, and its objects fit
- *   3  no object is both vacant and used; `vacant_objects` counts; there are none beyond the last
- *   4  lists: partial slabs have vacant objects and others, empty ones vacant objects only; linked
- *      both ways; full slabs are on no list
- *   5  a magazine holds objects of its cache that are neither vacant nor used; there are as many
- *      such objects as magazines and what they hold
- *   6  totals are what slabs and runs hold
+ *   1  constant parts are as init left them; the page map is sound; its words name a slab's cache,
+ * or the frames of a run 2  a slab's head is sealed, is in the page map for its cache, and its
+ * objects fit 3  no object is both vacant and used; `vacant_objects` counts; there are none beyond
+ * the last 4  lists: partial slabs have vacant objects and others, empty ones vacant objects only;
+ * linked both ways; full slabs are on no list 5  a magazine holds objects of its cache that are
+ * neither vacant nor used; there are as many such objects as magazines and what they hold 6  totals
+ * are what slabs and runs hold
  *
  * A free believes a sealed head between the lowest and the highest slab that there ever was; one in
  * 2^32 stray pages looks like one.
@@ -42,18 +41,12 @@
  * Source: Bonwick, The slab allocator, USENIX 1994; Bonwick and Adams, Magazines and vmem, USENIX
  * 2001. Differs: no depot of full magazines; every slab is one page.
  */
-#include "alloc/bitops.h"
-#include "alloc/heap/page_map.h"
-#include "alloc/heap/systems.h"
+#include "alloc/heap/slab.h"
 #include "alloc/port.h"
 
-#define CACHES_MAX   384u
-#define COLOUR_STEP  64u
-#define MAGAZINE_MAX 64u
-#define RUN_MARK     1ull /* in a word of the page map: the rest is the run's frames */
-
-enum { OPTION_MAGAZINE, OPTION_COLOURS, OPTION_EMPTY, OPTION_LARGE };
-enum { LARGE_FRAMES, LARGE_REFUSE };
+const uint16_t slab_general_bytes[GENERAL] = { 8,   16,	 24,  32,   48,	  64,	80,  96,  112,
+					       128, 160, 192, 224,  256,  320,	384, 448, 504,
+					       576, 672, 800, 1008, 1344, 2016, 4040 };
 
 static const char *const large_choices[] = { "frames", "refuse", NULL };
 static const char *const on_off[] = { "off", "on", NULL };
@@ -78,101 +71,14 @@ static const struct frame_option slab_options[] = {
 	{ .key = NULL },
 };
 
-/* Sizes of the general caches. From 504 on: the most that allows N to a page. */
-static const uint16_t general_bytes[] = { 8,   16,  24,	 32,   48,   64,   80,	96,  112,
-					  128, 160, 192, 224,  256,  320,  384, 448, 504,
-					  576, 672, 800, 1008, 1344, 2016, 4040 };
-#define GENERAL	    (sizeof(general_bytes) / sizeof(*general_bytes))
-#define OBJECT_MAX  4040u
-#define BITS_WORDS  8u /* 512 objects */
-#define SMALL_STEPS (1024u / 8 + 1)
-#define ALIGN_FIRST 4u /* orders of the alignments that have general caches of their own */
-#define ALIGN_LAST  9u
-
-struct slab {
-	uint32_t seal;
-	uint16_t cache;
-	uint16_t vacant_objects;
-	struct slab *next, *prev;
-	char *first;	 /* object */
-	uint64_t bits[]; /* cache->words of vacant, then as many of used */
-};
-
-struct magazine {
-	uint32_t count;
-	void *object[];
-};
-
-struct slab_cache {
-	uint32_t bytes;	     /* of an object, alignment included */
-	uint32_t reciprocal; /* 2^32 / bytes, rounded up */
-	uint16_t objects;    /* to a slab */
-	uint16_t words;
-	uint16_t spare; /* bytes that colours may take */
-	uint16_t align;
-	uint32_t colour; /* of the next slab, bytes */
-	uint32_t empty_count;
-	heap_constructor constructor;
-	struct slab *partial, *empty;
-	struct magazine **magazine; /* by CPU; NULL: none yet */
-	uint64_t slabs, used;	    /* objects in customers' hands */
-};
-
-struct slab_heap {
-	struct heap_pages pages;
-	struct page_map map;
-	uint64_t cookie;
-	uint64_t option[HEAP_OPTIONS_MAX];
-	uint32_t cpus;
-	uint32_t caches; /* cache 0 is none; 1 .. GENERAL the general ones */
-	uint64_t slabs, runs, run_frames;
-	const char *low, *high;	      /* slabs were never outside of these */
-	uint8_t general[SMALL_STEPS]; /* the cache for (bytes + 7) / 8 */
-	uint16_t aligned[ALIGN_LAST - ALIGN_FIRST + 1][GENERAL]; /* caches; 0: not made yet */
-	struct slab_cache cache[CACHES_MAX + 1];
-	uint64_t root[];
-};
-
-static inline struct slab *slab_of(const void *object)
-{
-	return (struct slab *)((uintptr_t)object & ~(uintptr_t)(FRAME_BYTES - 1));
-}
-
-static uint32_t seal_of(const struct slab_heap *h, const struct slab *s)
-{
-	return heap_seal(s, (uint64_t)(uintptr_t)s->first << 16 ^ s->cache, h->cookie);
-}
-
-static inline uint64_t *used_bits(const struct slab_cache *c, struct slab *s)
-{
-	return s->bits + c->words;
-}
-
 /* ---- caches ---- */
-
-static uint64_t head_bytes(uint64_t objects, uint64_t align)
-{
-	uint64_t words = (objects + BITS_PER_WORD - 1) / BITS_PER_WORD;
-
-	return round_up_u64(sizeof(struct slab) + 2 * words * sizeof(uint64_t), align);
-}
-
-/* 0 where not even one fits. */
-static uint64_t objects_to_a_slab(uint64_t bytes, uint64_t align)
-{
-	uint64_t n = (FRAME_BYTES - sizeof(struct slab)) / bytes;
-
-	while (n && head_bytes(n, align) + n * bytes > FRAME_BYTES)
-		n--;
-	return n;
-}
 
 /* KERR_NO_MEMORY: the object does not fit into a slab, or there are caches enough. */
 static int make_cache(struct slab_heap *h, uint64_t bytes, uint64_t align, heap_constructor make,
 		      uint32_t *out)
 {
 	uint64_t size = round_up_u64(bytes, align);
-	uint64_t objects = size && size <= FRAME_BYTES ? objects_to_a_slab(size, align) : 0;
+	uint64_t objects = size && size <= FRAME_BYTES ? slab_objects(size, align) : 0;
 
 	if (!objects || h->caches == CACHES_MAX)
 		return KERR_NO_MEMORY;
@@ -182,7 +88,7 @@ static int make_cache(struct slab_heap *h, uint64_t bytes, uint64_t align, heap_
 		.reciprocal = (uint32_t)(((1ull << 32) + size - 1) / size),
 		.objects = (uint16_t)objects,
 		.words = (uint16_t)((objects + BITS_PER_WORD - 1) / BITS_PER_WORD),
-		.spare = (uint16_t)(FRAME_BYTES - head_bytes(objects, align) - objects * size),
+		.spare = (uint16_t)(FRAME_BYTES - slab_head_bytes(objects, align) - objects * size),
 		.align = (uint16_t)align,
 		.constructor = make,
 	};
@@ -212,11 +118,12 @@ static int slab_init(void *state, const struct heap_config *config)
 	h->cpus = config->cpus;
 	for (unsigned i = 0; i < HEAP_OPTIONS_MAX; i++)
 		h->option[i] = config->option[i];
+	h->header_sum = slab_constant_sum(h);
 	for (unsigned i = 0; i < GENERAL; i++)
-		if (make_cache(h, general_bytes[i], HEAP_ALIGN_DEFAULT, NULL, &number))
+		if (make_cache(h, slab_general_bytes[i], HEAP_ALIGN_DEFAULT, NULL, &number))
 			port_panic("a general cache of the slab heap does not fit into a page");
 	for (unsigned step = 1; step < SMALL_STEPS; step++) {
-		while (general_bytes[g] < step * 8)
+		while (slab_general_bytes[g] < step * 8)
 			g++;
 		h->general[step] = (uint8_t)(g + 1);
 	}
@@ -242,13 +149,14 @@ static void unlink_slab(struct slab **list, struct slab *s)
 		s->prev->next = s->next;
 	else
 		*list = s->next;
+	s->next = s->prev = NULL;
 }
 
 static void colour(const struct slab_heap *h, struct slab_cache *c, struct slab *s)
 {
 	uint32_t step = c->align > COLOUR_STEP ? c->align : COLOUR_STEP;
 
-	s->first = (char *)s + head_bytes(c->objects, c->align);
+	s->first = (char *)s + slab_head_bytes(c->objects, c->align);
 	if (!h->option[OPTION_COLOURS])
 		return;
 	s->first += c->colour;
@@ -274,11 +182,11 @@ static struct slab *new_slab(struct slab_heap *h, struct slab_cache *c, uint8_t 
 	s->cache = number;
 	s->vacant_objects = c->objects;
 	colour(h, c, s);
-	s->seal = seal_of(h, s);
+	s->seal = slab_seal(h, s);
 	for (unsigned w = 0; w < c->words; w++) {
 		unsigned here = c->objects - w * BITS_PER_WORD;
 		s->bits[w] = here >= BITS_PER_WORD ? ~0ull : bit_mask(0, here);
-		used_bits(c, s)[w] = 0;
+		slab_used_bits(c, s)[w] = 0;
 	}
 	for (unsigned i = 0; c->constructor && i < c->objects; i++)
 		c->constructor(s->first + (uint64_t)i * c->bytes, c->bytes);
@@ -322,16 +230,10 @@ static void *take_object(struct slab_heap *h, struct slab_cache *c, uint8_t zone
 	return s->first + (uint64_t)(word * BITS_PER_WORD + bit) * c->bytes;
 }
 
-static inline unsigned object_number(const struct slab_cache *c, const struct slab *s,
-				     const void *object)
-{
-	return (unsigned)((uint64_t)((const char *)object - s->first) * c->reciprocal >> 32);
-}
-
 static void put_object(struct slab_heap *h, struct slab_cache *c, void *object)
 {
 	struct slab *s = slab_of(object);
-	unsigned number = object_number(c, s, object);
+	unsigned number = slab_object_number(c, s, object);
 
 	s->bits[number / BITS_PER_WORD] |= 1ull << number % BITS_PER_WORD;
 	if (s->vacant_objects++ == 0)
@@ -352,7 +254,7 @@ static struct slab_cache *general_cache(struct slab_heap *h, uint64_t bytes)
 	if (bytes <= 1024)
 		return &h->cache[h->general[(bytes + 7) / 8]];
 	unsigned g = h->general[SMALL_STEPS - 1] - 1u;
-	while (general_bytes[g] < bytes)
+	while (slab_general_bytes[g] < bytes)
 		g++;
 	return &h->cache[g + 1];
 }
@@ -428,15 +330,10 @@ static void free_object(struct slab_heap *h, struct slab_cache *c, void *object)
 
 static void mark(const struct slab_cache *c, struct slab *s, unsigned number, bool used)
 {
-	uint64_t *word = &used_bits(c, s)[number / BITS_PER_WORD];
+	uint64_t *word = &slab_used_bits(c, s)[number / BITS_PER_WORD];
 	uint64_t bit = 1ull << number % BITS_PER_WORD;
 
 	*word = used ? *word | bit : *word & ~bit;
-}
-
-static bool marked(const struct slab_cache *c, const struct slab *s, unsigned number)
-{
-	return s->bits[c->words + number / BITS_PER_WORD] >> number % BITS_PER_WORD & 1;
 }
 
 static int alloc_run(struct slab_heap *h, const struct heap_request *r, void **out)
@@ -470,7 +367,7 @@ static struct slab_cache *aligned_cache(struct slab_heap *h, const struct heap_r
 	unsigned g = (unsigned)(general_cache(h, r->bytes) - h->cache) - 1;
 	uint16_t *known = &h->aligned[order - ALIGN_FIRST][g];
 	if (!*known) {
-		if (make_cache(h, general_bytes[g], r->align_bytes, NULL, &number))
+		if (make_cache(h, slab_general_bytes[g], r->align_bytes, NULL, &number))
 			return NULL;
 		*known = (uint16_t)number;
 	}
@@ -499,7 +396,7 @@ static int alloc_now(struct slab_heap *h, const struct heap_request *request, vo
 	if (!object)
 		return KERR_NO_MEMORY;
 	struct slab *s = slab_of(object);
-	mark(c, s, object_number(c, s, object), true);
+	mark(c, s, slab_object_number(c, s, object), true);
 	c->used++;
 	*out = object;
 	return 0;
@@ -510,15 +407,16 @@ static struct slab *live_slab(const struct slab_heap *h, const void *object)
 {
 	struct slab *s = slab_of(object);
 
-	if ((const char *)s < h->low || (const char *)s >= h->high || s->seal != seal_of(h, s) ||
+	if ((const char *)s < h->low || (const char *)s >= h->high || s->seal != slab_seal(h, s) ||
 	    s->cache > h->caches)
 		return NULL;
 	const struct slab_cache *c = &h->cache[s->cache];
 	uint64_t offset = (uint64_t)((const char *)object - s->first);
 	if (offset >= FRAME_BYTES)
 		return NULL;
-	unsigned number = object_number(c, s, object);
-	return number < c->objects && (uint64_t)number * c->bytes == offset && marked(c, s, number)
+	unsigned number = slab_object_number(c, s, object);
+	return number < c->objects && (uint64_t)number * c->bytes == offset &&
+			       slab_marked(c, s, number)
 		       ? s
 		       : NULL;
 }
@@ -555,7 +453,7 @@ static int slab_free(void *state, void *object)
 	if (!s)
 		return KERR_NOT_OWNED;
 	struct slab_cache *c = &h->cache[s->cache];
-	mark(c, s, object_number(c, s, object), false);
+	mark(c, s, slab_object_number(c, s, object), false);
 	c->used--;
 	free_object(h, c, object);
 	return 0;
@@ -605,219 +503,6 @@ static int slab_alloc(void *state, const struct heap_request *request, void **ou
 	/* What magazines and empty slabs of other caches hold. */
 	slab_trim(state);
 	return alloc_now(state, request, out);
-}
-
-/* ---- looking at it ---- */
-
-static void slab_stats(const void *state, struct heap_stats *out)
-{
-	const struct slab_heap *h = state;
-	uint64_t content = h->run_frames * FRAME_BYTES, bytes = content, objects = h->runs;
-
-	for (uint32_t i = 1; i <= h->caches; i++) {
-		const struct slab_cache *c = &h->cache[i];
-		content += c->slabs * c->objects * c->bytes;
-		objects += c->used;
-		bytes += c->used * c->bytes;
-	}
-	*out = (struct heap_stats){ .held_frames = h->pages.held_frames,
-				    .used_objects = objects,
-				    .used_bytes = bytes,
-				    .kept_bytes = h->pages.held_frames * FRAME_BYTES - content };
-}
-
-struct walk {
-	const struct slab_heap *heap;
-	heap_visit_fn visit;
-	void *ctx;
-};
-
-static int walk_word(void *ctx, const void *at, uint64_t word)
-{
-	const struct walk *walk = ctx;
-	const struct slab *s = at;
-
-	if (word & RUN_MARK) {
-		struct heap_extent run = { .at = at,
-					   .bytes = (word >> 1) * FRAME_BYTES,
-					   .state = HEAP_USED };
-		return walk->visit(walk->ctx, &run);
-	}
-	const struct slab_cache *c = &walk->heap->cache[s->cache];
-	for (unsigned i = 0; i < c->objects; i++) {
-		struct heap_extent extent = { .at = s->first + (uint64_t)i * c->bytes,
-					      .bytes = c->bytes,
-					      .state = marked(c, s, i) ? HEAP_USED : HEAP_FREE };
-		if (walk->visit(walk->ctx, &extent))
-			return KERR_STOP;
-	}
-	return 0;
-}
-
-static int slab_walk(const void *state, heap_visit_fn visit, void *ctx)
-{
-	const struct slab_heap *h = state;
-	struct walk walk = { h, visit, ctx };
-
-	return page_map_walk(&h->map, walk_word, &walk) ? KERR_STOP : 0;
-}
-
-/* ---- check ---- */
-
-struct tally {
-	const struct slab_heap *heap;
-	struct heap_violation *v;
-	uint64_t slabs, partial, empty, run_frames, used_objects, used_bytes, in_magazines;
-};
-
-static int tally_bits(struct tally *t, const struct slab_cache *c, const struct slab *s)
-{
-	unsigned vacant = 0, used = 0;
-
-	for (unsigned w = 0; w < c->words; w++) {
-		unsigned here = c->objects - w * BITS_PER_WORD;
-		uint64_t valid = here >= BITS_PER_WORD ? ~0ull : bit_mask(0, here);
-		uint64_t v = s->bits[w], u = s->bits[c->words + w];
-		if ((v & u) || ((v | u) & ~valid))
-			return heap_found(t->v, 3, s, "no object is vacant and used at once");
-		vacant += bit_count(v);
-		used += bit_count(u);
-	}
-	if (vacant != s->vacant_objects)
-		return heap_found(t->v, 3, s, "vacant_objects counts the vacant ones");
-	t->partial += vacant && vacant < c->objects;
-	t->empty += vacant == c->objects;
-	t->used_objects += used;
-	t->used_bytes += (uint64_t)used * c->bytes;
-	t->in_magazines += c->objects - vacant - used;
-	return 0;
-}
-
-static bool fits_its_page(const struct slab_cache *c, const struct slab *s)
-{
-	uint64_t offset = (uint64_t)(s->first - (const char *)s);
-
-	return offset >= head_bytes(c->objects, c->align) &&
-	       offset + (uint64_t)c->objects * c->bytes <= FRAME_BYTES;
-}
-
-static int tally_word(void *ctx, const void *at, uint64_t word)
-{
-	struct tally *t = ctx;
-	const struct slab_heap *h = t->heap;
-	const struct slab *s = at;
-
-	if (word & RUN_MARK) {
-		uint64_t bytes = (word >> 1) * FRAME_BYTES;
-		t->run_frames += word >> 1;
-		t->used_objects++;
-		t->used_bytes += bytes;
-		if (!bytes || !heap_pages_possible(&h->pages, (const char *)at + bytes - 1))
-			return heap_found(t->v, 1, at, "words name caches, or frames of a run");
-		return 0;
-	}
-	if (word >> 1 == 0 || word >> 1 > h->caches)
-		return heap_found(t->v, 1, at, "words name caches, or frames of a run");
-	if (s->seal != seal_of(h, s) || s->cache != word >> 1 ||
-	    !fits_its_page(&h->cache[s->cache], s))
-		return heap_found(t->v, 2, s, "a slab's head is sealed and its objects fit");
-	t->slabs++;
-	return tally_bits(t, &h->cache[s->cache], s);
-}
-
-static int check_list(const struct slab_heap *h, uint32_t number, const struct slab *first,
-		      bool empty, struct tally *t)
-{
-	const struct slab *before = NULL;
-	uint64_t *left = empty ? &t->empty : &t->partial;
-
-	for (const struct slab *s = first; s; before = s, s = s->next) {
-		unsigned objects = h->cache[number].objects;
-		if (((uintptr_t)s & (FRAME_BYTES - 1)) ||
-		    page_map_get(&h->map, s) != (uint64_t)number << 1 || s->prev != before ||
-		    s->vacant_objects == 0 || (s->vacant_objects == objects) != empty ||
-		    (*left)-- == 0)
-			return heap_found(t->v, 4, s, "lists hold the slabs with vacant objects");
-	}
-	return 0;
-}
-
-/* An object of that cache (0: of any) which nobody has. */
-static bool is_spare(const struct slab_heap *h, uint32_t number, const void *object)
-{
-	const struct slab *s = slab_of(object);
-	uint64_t word = page_map_get(&h->map, object);
-
-	if (!word || (word & RUN_MARK) || (number && word >> 1 != number))
-		return false;
-	const struct slab_cache *c = &h->cache[word >> 1];
-	uint64_t offset = (uint64_t)((const char *)object - s->first);
-	if (offset >= FRAME_BYTES)
-		return false;
-	unsigned i = object_number(c, s, object);
-	return i < c->objects && (uint64_t)i * c->bytes == offset && !marked(c, s, i) &&
-	       !(s->bits[i / BITS_PER_WORD] >> i % BITS_PER_WORD & 1);
-}
-
-static int check_magazines(const struct slab_heap *h, uint32_t number, struct tally *t)
-{
-	const struct slab_cache *c = &h->cache[number];
-
-	if (!c->magazine)
-		return 0;
-	if (!is_spare(h, 0, c->magazine))
-		return heap_found(t->v, 5, &c->magazine, "magazines stand in spare objects");
-	t->in_magazines--;
-	for (unsigned cpu = 0; cpu < h->cpus; cpu++) {
-		const struct magazine *m = c->magazine[cpu];
-		if (!m)
-			continue;
-		if (!is_spare(h, 0, m) || m->count > h->option[OPTION_MAGAZINE])
-			return heap_found(t->v, 5, m, "magazines stand in spare objects");
-		t->in_magazines -= 1 + m->count;
-		for (uint32_t i = 0; i < m->count; i++)
-			if (!is_spare(h, number, m->object[i]))
-				return heap_found(t->v, 5, m, "a magazine holds spare objects");
-	}
-	return 0;
-}
-
-static int check_totals(const struct slab_heap *h, const struct tally *t)
-{
-	uint64_t leaves = 0;
-
-	for (uint64_t r = 0; r < h->map.roots; r++)
-		leaves += h->root[r] != 0;
-	if (t->partial || t->empty)
-		return heap_found(t->v, 4, h, "every slab with vacant objects is in a list");
-	if (t->in_magazines)
-		return heap_found(t->v, 5, h, "spare objects are magazines or in one");
-	struct heap_stats stats;
-	slab_stats(h, &stats);
-	if (t->used_objects != stats.used_objects || t->used_bytes != stats.used_bytes ||
-	    t->slabs != h->slabs || t->run_frames != h->run_frames ||
-	    h->slabs + h->run_frames + leaves != h->pages.held_frames)
-		return heap_found(t->v, 6, h, "totals are what slabs and runs hold");
-	return 0;
-}
-
-static int slab_check(const void *state, struct heap_violation *v)
-{
-	const struct slab_heap *h = state;
-	struct tally t = { .heap = h, .v = v };
-	const void *bad = page_map_check(&h->map);
-
-	if (bad || h->caches > CACHES_MAX)
-		return heap_found(v, 1, bad, "the page map is sound");
-	int error = page_map_walk(&h->map, tally_word, &t);
-	for (uint32_t i = 1; !error && i <= h->caches; i++) {
-		error = check_list(h, i, h->cache[i].partial, false, &t);
-		if (!error)
-			error = check_list(h, i, h->cache[i].empty, true, &t);
-		if (!error)
-			error = check_magazines(h, i, &t);
-	}
-	return error ? error : check_totals(h, &t);
 }
 
 const struct heap_ops heap_slab = {

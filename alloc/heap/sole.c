@@ -45,8 +45,7 @@ static int sole_init(void *state, const struct heap_config *config)
 	struct sole *h = state;
 	struct chunk_heap *core = &h->body.core;
 
-	tlsf_setup(&h->body, config, 1);
-	core->fixed = true;
+	tlsf_setup(&h->body, config, 0);
 	for (uint64_t frames = RUN_FRAMES_MAX; frames; frames /= 2) {
 		struct heap_run run;
 		while ((run = heap_pages_get(&core->pages, frames, 1, FRAME_ZONE_ANY)).at)

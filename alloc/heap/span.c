@@ -28,6 +28,7 @@ void span_pool_init(struct span_pool *pool, const struct heap_config *config, ui
 	*pool = (struct span_pool){ .cookie = heap_cookie(config),
 				    .record_bytes =
 					    sizeof(struct span) + (extra ? EXTRA_BYTES : 0) };
+	pool->header_sum = heap_header_sum(&pool->cookie, 2 * sizeof(uint64_t));
 	heap_pages_init(&pool->pages, config);
 	page_map_init(&pool->map, &pool->pages, root);
 }
@@ -114,6 +115,11 @@ static uint64_t known_frames(const struct span *s)
 	return s->slots > 1 ? s->frames : 1;
 }
 
+static uint32_t reciprocal_of(uint64_t slot_bytes)
+{
+	return (uint32_t)(((1ull << 32) + slot_bytes - 1) / slot_bytes);
+}
+
 static void cut(struct span *s, uint64_t slot_bytes)
 {
 	uint64_t bytes = (uint64_t)s->frames * FRAME_BYTES;
@@ -121,7 +127,7 @@ static void cut(struct span *s, uint64_t slot_bytes)
 
 	s->slot_bytes = slot_bytes ? slot_bytes : bytes;
 	/* Of a single slot, offset 0 is the only one that begins it. */
-	s->reciprocal = slot_bytes ? (uint32_t)(((1ull << 32) + slot_bytes - 1) / slot_bytes) : 0;
+	s->reciprocal = slot_bytes ? reciprocal_of(slot_bytes) : 0;
 	s->slots = (uint16_t)(slots < SPAN_SLOTS_MAX ? slots : SPAN_SLOTS_MAX);
 	s->free = s->slots;
 	for (unsigned w = 0; w < SPAN_WORDS; w++) {
@@ -259,12 +265,13 @@ static int tally_slots(struct span_tally *t, const struct span *s)
 		vacant += bit_count(s->vacant[w]);
 	}
 	uint64_t bytes = (uint64_t)s->frames * FRAME_BYTES;
-	uint64_t reciprocal = s->slots > 1 || s->reciprocal
-				      ? ((1ull << 32) + s->slot_bytes - 1) / s->slot_bytes
-				      : 0;
 	if (!s->slots || s->slots > SPAN_SLOTS_MAX || s->slot_bytes == 0 ||
-	    s->slot_bytes > bytes / s->slots || s->reciprocal != reciprocal)
+	    s->slot_bytes > bytes / s->slots ||
+	    s->reciprocal != (s->reciprocal ? reciprocal_of(s->slot_bytes) : 0) ||
+	    (!s->reciprocal && s->slots != 1))
 		return heap_found(t->v, 2, s, "a span's slots fit its run");
+	if (!vacant && (s->next || s->prev))
+		return heap_found(t->v, 2, s, "a span without vacant slots is on no list");
 	if (vacant != s->free)
 		return heap_found(t->v, 2, s, "free counts the bits of vacant slots");
 	t->used_objects += s->slots - vacant;
@@ -315,8 +322,8 @@ int span_check(const struct span_pool *pool, struct heap_violation *v)
 	const void *bad = page_map_check(&pool->map);
 	uint64_t leaves = 0;
 
-	if (bad)
-		return heap_found(v, 1, bad, "the page map is sound");
+	if (bad || pool->header_sum != heap_header_sum(&pool->cookie, 2 * sizeof(uint64_t)))
+		return heap_found(v, 1, bad, "constant parts and the page map are sound");
 	int error = page_map_walk(&pool->map, tally_frame, &t);
 	if (error)
 		return error;

@@ -12,11 +12,11 @@
  * in use is always known.
  *
  * Invariants (span_check):
- *   1  the page map is sound, and every word in it is a sealed span that holds that frame
- *   2  a span's slots fit its run; `free` counts its bitmap's bits; there are none beyond the slots
- *   3  descriptor frames: linked both ways; a bit of `vacant` for every descriptor without a span
- *   4  used objects and bytes are the spans' used slots; held frames are the runs, the descriptor
- *      frames and the page map's leaves
+ *   1  the constant parts are as init left them, the page map is sound, and every word in it is a
+ * sealed span that holds that frame 2  a span's slots fit its run; `free` counts its bitmap's bits;
+ * there are none beyond the slots 3  descriptor frames: linked both ways; a bit of `vacant` for
+ * every descriptor without a span 4  used objects and bytes are the spans' used slots; held frames
+ * are the runs, the descriptor frames and the page map's leaves
  *
  * Cost: slot from address: a multiplication; a look-up: two dependent loads and the span's lines.
  */
@@ -58,9 +58,10 @@ struct span_frame;
 struct span_pool {
 	struct heap_pages pages;
 	struct page_map map;
-	struct span_frame *frames; /* with a vacant descriptor */
 	uint64_t cookie;
-	uint64_t record_bytes; /* of a descriptor, extra bits included */
+	uint64_t record_bytes;	   /* of a descriptor, extra bits included */
+	uint64_t header_sum;	   /* over the two */
+	struct span_frame *frames; /* with a vacant descriptor */
 	uint64_t descriptor_frames, run_frames;
 	uint64_t used_objects, used_bytes;
 };
@@ -135,6 +136,7 @@ static inline void span_unlink(struct span **list, struct span *span)
 		span->prev->next = span->next;
 	else
 		*list = span->next;
+	span->next = span->prev = NULL;
 }
 
 /* Calls VISIT once for every span; anything but 0 ends it and is returned. */

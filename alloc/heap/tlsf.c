@@ -178,7 +178,10 @@ static uint64_t tlsf_state_bytes(const struct heap_config *config, const char **
 
 void tlsf_setup(struct tlsf *t, const struct heap_config *config, uint64_t grow_frames)
 {
-	chunk_heap_init(&t->core, config, &tlsf_index, grow_frames);
+	chunk_heap_init(&t->core, config,
+			&(struct chunk_setup){ .index = &tlsf_index,
+					       .grow_frames = grow_frames,
+					       .fixed = grow_frames == 0 });
 }
 
 static int tlsf_init(void *state, const struct heap_config *config)

@@ -16,7 +16,7 @@ struct tlsf {
 	struct chunk *list[TLSF_FIRST][TLSF_SECOND];
 };
 
-/* T: zeroed. GROW_FRAMES: of a new segment, at least. */
+/* T: zeroed. GROW_FRAMES: of a new segment, at least; 0: it is fixed. */
 void tlsf_setup(struct tlsf *t, const struct heap_config *config, uint64_t grow_frames);
 
 #endif

@@ -69,7 +69,8 @@ const struct cli_command cli_commands[] = {
 	  "differ; failed allocations are data.\n\n"
 	  "  kmemlab replay redis.kmt --frames buddy --json\n"
 	  "  kmemlab replay redis.kmt --frames bitmap --set frames.policy=next-fit --ram 1G -o "
-	  "results/try/bitmap",
+	  "results/try/bitmap\n"
+	  "  kmemlab replay redis.kmt --frames llfree --threads 2",
 	  cli_replay },
 	{ "run", "EXPERIMENT.ini", "run allocators x traces x machines x seeds",
 	  "Cells run in parallel processes; what is finished is kept and not repeated.\n\n"
@@ -94,7 +95,8 @@ const struct cli_command cli_commands[] = {
 	  "--vaddrs list.txt\n"
 	  "  kmemlab walk --memory pt-pages.bin.zst --ranges",
 	  cli_walk },
-	{ "check", "[TRACE.kmt] [--frames NAME]", "prove allocators against their contract",
+	{ "check", "[TRACE.kmt|SCHEDULE] [--frames NAME]",
+	  "prove allocators against their contract",
 	  "Random operations by seed on a dozen memory maps and with every option's values: all "
 	  "that is handed out is judged, all\n"
 	  "invariants are checked on the way, misuse must be refused or detected, and everything "
@@ -105,8 +107,16 @@ const struct cli_command cli_commands[] = {
 	  "operations, misuse included. Exit 1\n"
 	  "when something is wrong.\n\n"
 	  "  kmemlab check\n  kmemlab check --frames buddy --seed 7 --operations 5000\n"
-	  "  kmemlab check --frames bitmap --set frames.policy=best-fit -o failure.kmt",
+	  "  kmemlab check --frames bitmap --set frames.policy=best-fit -o failure.kmt\n"
+	  "  kmemlab check --explore --frames llfree --preemptions 3",
 	  cli_check },
+	{ "boot", "", "what it costs to start an allocator, by RAM size",
+	  "From the firmware's memory map to the first frame handed out, the direct map's page "
+	  "tables included: loads, stores and\nframes touched in the probed build, CPU time in the "
+	  "native one, bytes of state.\n\n"
+	  "  kmemlab boot --frames buddy --frames stack\n"
+	  "  kmemlab boot --ram 64M --ram 1T --json\n  kmemlab boot -o results/demo/boot.csv",
+	  cli_boot },
 	{ "distance", "STATE STATE", "how far two fragmented states are apart",
 	  "Half the sum over orders of the difference in the share of free frames that lie in free "
 	  "blocks of that order: 0 the\nsame, 1 nothing in common. A state is a fixture (kmemlab "

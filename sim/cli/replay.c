@@ -6,13 +6,16 @@
 #include "sim/lab.h"
 #include "sim/run_text.h"
 #include "sim/size.h"
+#include "sim/threads.h"
 #include "sim/watchdog.h"
+
+#define UNSET (-1.0) /* --time-limit */
 
 struct options {
 	char *frames, *heap, *tables, *machine, *ram, *start, *place, *pass, *output, *name,
 		*host_memory;
 	char **settings;
-	gint cpus;
+	gint cpus, threads;
 	gint64 seed, until, check_events, sample_events, sample_ns;
 	gdouble seconds;
 	gboolean json, force, quiet;
@@ -47,6 +50,31 @@ static bool parse_place(const char *text, bool *recorded)
 	return false;
 }
 
+/* What makes no sense with --threads; NULL: all is well. */
+static const char *threads_problem(const struct options *options)
+{
+	if (options->threads < 0 || options->threads > THREADS_MAX)
+		return "1 to " G_STRINGIFY(THREADS_MAX);
+	if (options->threads == 0)
+		return NULL;
+	if (options->pass && strcmp(options->pass, "native") != 0)
+		return "host threads run the native pass only";
+	if (options->heap)
+		return "page frames only, no --heap";
+	if (options->place || options->check_events || options->sample_events || options->sample_ns)
+		return "no --place, --check-events or --sample-*: there is no state at an event";
+	return options->output ? "no --output: a run's files are the same twice, this is not"
+			       : NULL;
+}
+
+/* --time-limit, or what is usual. */
+static unsigned limit_of(const struct options *options)
+{
+	if (options->seconds != UNSET)
+		return (unsigned)(options->seconds * 1000);
+	return options->threads ? THREADS_LIMIT_MS : WATCHDOG_DEFAULT_MS;
+}
+
 static int replay(const struct options *options, const char *trace, const char *command)
 {
 	struct run_config config = {
@@ -61,7 +89,8 @@ static int replay(const struct options *options, const char *trace, const char *
 		.seed = (uint64_t)options->seed,
 		.until = options->until < 0 ? REPLAY_ALL : (uint64_t)options->until,
 		.check_events = (uint64_t)options->check_events,
-		.limit_ms = (unsigned)(options->seconds * 1000),
+		.limit_ms = limit_of(options),
+		.threads = (unsigned)options->threads,
 		.sample_events = (uint64_t)options->sample_events,
 		.sample_ns = (uint64_t)options->sample_ns,
 		.output = options->output,
@@ -72,7 +101,7 @@ static int replay(const struct options *options, const char *trace, const char *
 	struct run_result result = { 0 };
 	GError *error = NULL;
 
-	if (!parse_pass(options->pass, config.pass) ||
+	if (!parse_pass(options->threads ? "native" : options->pass, config.pass) ||
 	    !parse_place(options->place, &config.place_recorded) ||
 	    !parse_size("--host-memory", options->host_memory, &config.host_memory_bytes))
 		return CLI_USAGE;
@@ -106,7 +135,7 @@ static int replay(const struct options *options, const char *trace, const char *
 
 int cli_replay(const struct cli_command *command, int argc, char **argv)
 {
-	struct options options = { .until = -1, .seconds = WATCHDOG_DEFAULT_MS / 1000.0 };
+	struct options options = { .until = -1, .seconds = UNSET };
 	const GOptionEntry entries[] = {
 		{ "frames", 'f', 0, G_OPTION_ARG_STRING, &options.frames,
 		  "Page-frame allocator (kmemlab list frames), or a plugin's file",
@@ -119,12 +148,16 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		  "A setting: frames.KEY, heap.KEY, machine.KEY; may be repeated",
 		  "SLOT.KEY=VALUE" },
 		{ "machine", 'm', 0, G_OPTION_ARG_STRING, &options.machine,
-		  "recorded (default), a preset, or a file of E820 lines", "NAME|FILE" },
+		  "recorded (default), a preset, a memory map or a machine file", "NAME|FILE" },
 		{ "ram", 0, 0, G_OPTION_ARG_STRING, &options.ram,
 		  "Usable RAM: a size (K, M, G, T) or a multiple of the machine's own (2x)",
 		  "SIZE" },
 		{ "cpus", 0, 0, G_OPTION_ARG_INT, &options.cpus,
 		  "CPUs; default: as many as the trace names", "N" },
+		{ "threads", 0, 0, G_OPTION_ARG_INT, &options.threads,
+		  "The CPUs on N host threads, in no fixed order: stress and throughput, native "
+		  "pass",
+		  "N" },
 		{ "seed", 0, 0, G_OPTION_ARG_INT64, &options.seed,
 		  "Seed of whatever is random; 0 (default) also keeps the order of simultaneous "
 		  "events",
@@ -145,7 +178,10 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		{ "pass", 0, 0, G_OPTION_ARG_STRING, &options.pass,
 		  "native, probed or both (default)", "PASS" },
 		{ "time-limit", 0, 0, G_OPTION_ARG_DOUBLE, &options.seconds,
-		  "CPU time after which one operation counts as hanging (default 60)", "SECONDS" },
+		  "CPU time after which one operation counts as hanging (default 60; with "
+		  "--threads "
+		  "2)",
+		  "SECONDS" },
 		{ "check-events", 0, 0, G_OPTION_ARG_INT64, &options.check_events,
 		  "Check all invariants every N events (default: at the ends)", "N" },
 		{ "sample-events", 0, 0, G_OPTION_ARG_INT64, &options.sample_events,
@@ -173,8 +209,11 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 	else if (code == CLI_OK &&
 		 (options.check_events < 0 || options.sample_events < 0 || options.sample_ns < 0))
 		code = cli_usage("counts of events and times cannot be negative");
-	else if (code == CLI_OK && !(options.seconds >= 0.01 && options.seconds <= 86400))
+	else if (code == CLI_OK && options.seconds != UNSET &&
+		 !(options.seconds >= 0.01 && options.seconds <= 86400))
 		code = cli_usage("--time-limit: 0.01 to 86400 seconds");
+	else if (code == CLI_OK && threads_problem(&options))
+		code = cli_usage("--threads: %s", threads_problem(&options));
 	else if (code == CLI_OK)
 		code = replay(&options, rest[0], typed);
 	g_strfreev(rest);

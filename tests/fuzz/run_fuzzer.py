@@ -1,6 +1,7 @@
 """A short run of a fuzzer built with fuzz_driver.c: run_fuzzer.py FUZZER SEED [SECONDS].
 
-SEED is a recording, compressed or not, or a program that writes seeds into a folder (fuzz_kmt's).
+SEED is a recording, compressed or not, a folder of small files whose form a byte before them says
+(fuzz_memory_map's), or a program that writes seeds into a folder (fuzz_kmt's).
 """
 
 import os
@@ -9,6 +10,7 @@ import sys
 import tempfile
 
 SEED_BYTES = 16384
+FORMS = 10
 READERS = {".zst": ["zstd", "-dcq"], ".xz": ["xz", "-dc"], ".gz": ["gzip", "-dc"]}
 
 
@@ -22,6 +24,16 @@ def unpacked(path):
 
 def seeds(source, folder):
     """Files in the folder, and the option that turns them into inputs."""
+    if os.path.isdir(source):
+        paths = []
+        for name in sorted(os.listdir(source)):
+            with open(os.path.join(source, name), "rb") as file:
+                content = file.read(SEED_BYTES)
+            for form in range(FORMS):
+                paths.append(os.path.join(folder, f"{name}-{form}"))
+                with open(paths[-1], "wb") as out:
+                    out.write(bytes([form]) + content)
+        return paths, []
     if os.access(source, os.X_OK):
         subprocess.run([source, folder], check=True)
         return [os.path.join(folder, name) for name in sorted(os.listdir(folder))], []

@@ -1,5 +1,6 @@
 #include "tests/support/port_stub.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -195,6 +196,13 @@ void port_set_fault_handler(port_fault_handler handler, void *context)
 unsigned port_cpu(void)
 {
 	return current->cpu + stub_thread_cpu;
+}
+
+/* Threads of the host are CPUs here. */
+void port_spin_wait(const struct spinlock *lock)
+{
+	(void)lock;
+	sched_yield();
 }
 
 void port_panic(const char *why)

@@ -342,6 +342,39 @@ START_TEST(cpus_with_other_address_spaces_do_not_share_fills)
 }
 END_TEST
 
+/* Ten fills during an operation are charged to it, those before and between are nobody's. */
+START_TEST(a_meter_charges_what_happens_between_its_stamps)
+{
+	const struct window_cost cost = { .fill = 1000, .drop = 10, .fault = 1 };
+	struct window_meter meter;
+	struct stage stage;
+
+	stage_open(&stage, _i, PASS_NATIVE);
+	meter = (struct window_meter){ .windows = stage.machine->windows, .cost = &cost };
+	stage.scene.steps = 10;
+	MUST(&stage, scene_map_many);
+	MUST(&stage, scene_touch_many); /* before: filled by reading, upgraded by writing */
+	window_meter_start(&meter);
+	ck_assert_uint_eq(window_meter_stop(&meter), 0);
+	port_write_cr3(port_read_cr3()); /* between: ten drops */
+	window_meter_start(&meter);
+	MUST(&stage, scene_touch_many);
+	ck_assert_uint_eq(window_meter_stop(&meter), 10 * cost.fill);
+	window_meter_start(&meter);
+	MUST(&stage, scene_touch_many); /* all there */
+	ck_assert_uint_eq(window_meter_stop(&meter), 0);
+	window_meter_start(&meter);
+	port_write_cr3(port_read_cr3());
+	ck_assert_uint_eq(window_meter_stop(&meter), 10 * cost.drop);
+	ck_assert_uint_eq(meter.lab_ns, 10 * cost.fill + 10 * cost.drop);
+	meter.cost = NULL;
+	window_meter_start(&meter);
+	MUST(&stage, scene_touch_many);
+	ck_assert_uint_eq(window_meter_stop(&meter), 0);
+	stage_close(&stage);
+}
+END_TEST
+
 /* ---- the stale checker ---- */
 
 /* Which scenarios rely on something stale, on purpose. */
@@ -613,6 +646,7 @@ int main(void)
 	one = tcase_create("the lab's view");
 	tcase_add_loop_test(one, fills_upgrades_drops_and_evictions_are_counted, 0, MACHINE_ARCHS);
 	tcase_add_test(one, what_windows_cost_is_calibrated);
+	tcase_add_loop_test(one, a_meter_charges_what_happens_between_its_stamps, 0, MACHINE_ARCHS);
 	tcase_add_loop_test(one, a_missing_shootdown_shows_in_the_probed_pass, 0, WAYS);
 	tcase_add_loop_test(one, cpus_with_other_address_spaces_do_not_share_fills, 0,
 			    MACHINE_ARCHS);
