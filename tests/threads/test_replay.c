@@ -158,6 +158,7 @@ START_TEST(a_free_without_its_allocation_is_a_trace_error)
 }
 END_TEST
 
+#ifndef __SANITIZE_THREAD__
 /* ---- what is planted ---- */
 
 /* A byte a frame, looked at and then written: it says that it needs no lock. */
@@ -323,7 +324,6 @@ static void plant_hangs(void)
 	hangs_locked.caps &= ~(unsigned)FRAME_CAP_LOCKLESS;
 }
 
-#ifndef __SANITIZE_THREAD__
 START_TEST(a_race_is_seen)
 {
 	struct replay_config config;
