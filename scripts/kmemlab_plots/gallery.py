@@ -9,6 +9,8 @@ import plot_cost
 import plot_fragmentation
 import plot_frame_map
 import plot_free_blocks
+import plot_heap_memory
+import plot_heap_sites
 import plot_latency
 import plot_regions
 import plot_summary
@@ -16,6 +18,9 @@ from kmemlab_plots.experiment import Experiment
 
 QUESTIONS: tuple[ModuleType, ...] = (plot_summary, plot_fragmentation, plot_frame_map,
                                      plot_free_blocks, plot_regions, plot_latency, plot_cost)
+
+# Where heaps are compared: the frame map is the heap's.
+HEAP_QUESTIONS: tuple[ModuleType, ...] = (plot_heap_memory, plot_heap_sites, plot_frame_map)
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ class Page:
 
 
 def plan(experiment: Experiment) -> list[Page]:
-    return [page for question in QUESTIONS for page in pages(question, experiment)]
+    questions = HEAP_QUESTIONS if experiment.has_heaps() else QUESTIONS
+    return [page for question in questions for page in pages(question, experiment)]
 
 
 def pages(question: ModuleType, experiment: Experiment) -> list[Page]:
