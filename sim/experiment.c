@@ -226,6 +226,8 @@ static char *run_name(char **const lists[AXES], const char *const value[AXES],
 	GString *name = g_string_new(cell->trace);
 
 	g_string_append_printf(name, ".%s", cell->frames);
+	if (strcmp(value[AXIS_HEAP], "none") != 0)
+		g_string_append_printf(name, ".%s", value[AXIS_HEAP]);
 	for (unsigned axis = AXIS_MACHINE; axis < AXES; axis++)
 		if (axis == AXIS_SEED)
 			g_string_append_printf(name, ".s%s", value[axis]);

@@ -6,7 +6,8 @@
  *
  * Idea: the classic heap. The body (segments, chunks, splitting and joining) is chunk_heap.h's; the
  * index is one list, searched from its head (first-fit), from where the last search ended
- * (next-fit), or to its end for the tightest (best-fit). A freed chunk goes to the head.
+ * (next-fit, the default), or to its end for the tightest (best-fit). A freed chunk goes to the
+ * head, where first-fit cuts it up at once: it holds most and searches longest.
  *
  * Invariants (check): 1 to 6 of chunk_heap.h, and
  *   7  the list is linked both ways and the rover is a member of it
@@ -32,7 +33,7 @@ static const struct frame_option boundary_tags_options[] = {
 	[OPTION_POLICY] = { .key = "policy",
 			    .help = "which free chunk serves a request",
 			    .choices = policies,
-			    .value = FIRST_FIT },
+			    .value = NEXT_FIT },
 	[OPTION_SEGMENT] = { .key = "segment",
 			     .help = "frames got at a time, at least",
 			     .value = 64,

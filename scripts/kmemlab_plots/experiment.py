@@ -29,6 +29,7 @@ class Cell:
     status: str
     exit: int
     message: str
+    heap: str = "none"
     scenario: str = ""
     allocator: str = ""
     run: Optional[Run] = None
@@ -88,6 +89,10 @@ class Experiment:
                 f"{', '.join(map(str, found))}: {reason}"
                 for (allocator, scenario, reason), found in seeds.items()]
 
+    def has_heaps(self) -> bool:
+        """Whether its cells replay heap events, so that heaps are what is compared."""
+        return any(cell.heap != "none" for cell in self.cells)
+
     def huge_order(self, scenario: str) -> int:
         runs = self.all_runs(scenario)
         return runs[0].huge_order if runs else 9
@@ -139,7 +144,8 @@ def _cell(document: Path, index: int, entry: Any) -> Cell:
                 frames=need(document, entry, "frames", str, where),
                 machine=entry.get("machine") or "recorded", ram=_ram(entry),
                 seed=int(entry.get("seed") or 0), status=status,
-                exit=int(entry.get("exit") or 0), message=str(entry.get("message") or ""))
+                exit=int(entry.get("exit") or 0), message=str(entry.get("message") or ""),
+                heap=str(entry.get("heap") or "none"))
 
 
 def _ram(entry: dict[str, Any]) -> str:
@@ -164,7 +170,7 @@ def _name_scenarios(cells: list[Cell]) -> None:
 
 def _settings(run: Run) -> dict[str, str]:
     settings = {key: str(run.config.get(key)) for key in VARIANT_KEYS}
-    settings.update({key.removeprefix("frames."): str(value)
+    settings.update({key.removeprefix("frames.").removeprefix("heap."): str(value)
                      for key, value in (run.config.get("options") or {}).items()})
     return settings
 
@@ -176,9 +182,14 @@ def _label(name: str, settings: dict[str, str]) -> str:
     return f"{name} ({', '.join(words)})" if words else name
 
 
+def _subject(cell: Cell) -> str:
+    """What is compared: the heap where there is one, else the allocator."""
+    return cell.frames if cell.heap == "none" else cell.heap
+
+
 def _own_settings(cell: Cell) -> dict[str, str]:
     """Those that the experiment wrote behind the name: bitmap:policy=next-fit."""
-    _, _, settings = cell.frames.partition(":")
+    _, _, settings = _subject(cell).partition(":")
     return dict(part.partition("=")[::2] for part in re.split("[:,]", settings) if part)
 
 
@@ -186,10 +197,13 @@ def _name_allocators(cells: list[Cell]) -> None:
     """The allocator's name, and the settings that differ between cells alike in all else."""
     for cell in cells:
         alike = [_settings(other.run) for other in cells if other.run
-                 and (other.scenario, other.frames, other.seed)
-                 == (cell.scenario, cell.frames, cell.seed)]
+                 and (other.scenario, other.frames, other.heap, other.seed)
+                 == (cell.scenario, cell.frames, cell.heap, cell.seed)]
         keys = sorted({key for settings in alike for key in settings})
         varying = [key for key in keys if len({s.get(key, "default") for s in alike}) > 1]
         own = _settings(cell.run) if cell.run else {}
         shown = {key: own.get(key, "default") for key in varying} if cell.run else {}
-        cell.allocator = _label(cell.frames.split(":")[0], {**_own_settings(cell), **shown})
+        name = _subject(cell).split(":")[0]
+        if cell.heap != "none" and len({other.frames for other in cells}) > 1:
+            name += f" on {cell.frames}"
+        cell.allocator = _label(name, {**_own_settings(cell), **shown})

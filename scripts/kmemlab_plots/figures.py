@@ -162,6 +162,26 @@ SPEED = [
     Quantity("steady", "without stalls", "operations/s", "high", steady_throughput,
              wording.rate, measured=True),
 ]
+def _of_heap(key: str) -> Measure:
+    def measure(run: Run) -> Optional[float]:
+        value = (run.result.get("heap") or {}).get(key)
+        return None if value is None else float(value)
+    return measure
+
+
+HEAP = [
+    Quantity("peak_ratio", "most held by most live", "times", "low",
+             _of_heap("peak_held_to_peak_live"), wording.significant),
+    Quantity("mean_ratio", "held by live, mean", "times", "low",
+             _of_heap("held_to_live_mean"), wording.significant),
+    Quantity("heap_internal", "internal, of all handed out", "%", "low",
+             _of_heap("internal_of_all_percent"), wording.percent),
+    Quantity("heap_metadata", "metadata, end", "bytes per object", "low",
+             _of_heap("metadata_bytes_per_object"), wording.significant),
+    Quantity("heap_failures", "requests not served", "", "low",
+             lambda run: float(run.result["failures"]), wording.significant),
+]
+HEAP_SPEED = [quantity for quantity in SPEED if quantity.key in ("throughput", "steady")]
 COST = [
     Quantity("metadata", "metadata", "bytes per frame", "low",
              _end("metadata_bytes_per_frame"), wording.significant),

@@ -10,6 +10,8 @@ import plot_cost
 import plot_fragmentation
 import plot_frame_map
 import plot_free_blocks
+import plot_heap_memory
+import plot_heap_sites
 import plot_latency
 import plot_regions
 import plot_summary
@@ -18,6 +20,9 @@ from kmemlab_plots.experiment import Experiment
 QUESTIONS: tuple[ModuleType, ...] = (plot_summary, plot_fragmentation, plot_frame_map,
                                      plot_free_blocks, plot_regions, plot_latency, plot_cost,
                                      plot_boot)
+
+# Where heaps are compared: the frame map is the heap's.
+HEAP_QUESTIONS: tuple[ModuleType, ...] = (plot_heap_memory, plot_heap_sites, plot_frame_map)
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class Page:
 
 def plan(experiment: Experiment) -> list[Page]:
     """A question may need a file that not every experiment has."""
-    return [page for question in QUESTIONS
+    questions = HEAP_QUESTIONS if experiment.has_heaps() else QUESTIONS
+    return [page for question in questions
             if getattr(question, "applies", lambda _: True)(experiment)
             for page in pages(question, experiment)]
 

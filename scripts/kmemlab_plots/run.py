@@ -97,6 +97,26 @@ class Run:
         return table if len(table) else None
 
     @cached_property
+    def heap(self) -> Optional[Table]:
+        """What the heap held over time; None without one."""
+        path = self._file("heap.csv")
+        if path is None:
+            return None
+        table = read_csv(path, ["event", "time_ns", "live_bytes", "usable_bytes", "held_frames"])
+        table.require_sorted("time_ns")
+        return table
+
+    @cached_property
+    def heap_sites(self) -> Optional[Table]:
+        """A heap's objects by call site, the most requested bytes first; None without one."""
+        path = self._file("heap_sites.csv")
+        if path is None:
+            return None
+        return read_csv(path, ["allocs", "frees", "requested_bytes", "usable_bytes",
+                               "live_objects", "live_bytes", "peak_bytes", "internal_percent"],
+                        texts=["site", "cache"])
+
+    @cached_property
     def timing(self) -> dict[str, Any]:
         """Throughput and percentiles of the native pass; empty where it was skipped."""
         path = self._file("timing.json")
@@ -128,5 +148,5 @@ class Run:
     def load_all(self) -> None:
         """Reads every file, so that a damaged one is met before anything is drawn."""
         for name in ("samples", "recorded", "failures", "events", "latency", "timing",
-                     "frame_map"):
+                     "frame_map", "heap", "heap_sites"):
             getattr(self, name)

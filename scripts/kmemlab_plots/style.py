@@ -51,6 +51,15 @@ LOOKS = {
     "zoned-buddy": Look(SKY, SOLID, ">"),
     "placement": Look(PURPLE, DOTTED, "h"),
     "llfree": Look(GREEN, SOLID, "X"),
+    # Heaps.
+    "size-classes": Look(ORANGE, SOLID, "o"),
+    "sole": Look(PURPLE, DOTTED, "h"),
+    "boundary-tags": Look(VERMILLION, DASHED, "s"),
+    "page-only": Look(YELLOW, DASHED, "*"),
+    "slab": Look(BLUE, SOLID, "^"),
+    "pools": Look(SKY, DASHDOT, "P"),
+    "collector": Look(PURPLE, DASHDOT, "D"),
+    "tlsf": Look(GREEN, SOLID, "X"),
 }
 
 

@@ -19,10 +19,20 @@ GROUPS = (
      "all allocations and frees."),
 )
 
+HEAP_GROUPS = (
+    ("heap", "Memory", figures.HEAP,
+     "Exact, the same on every host. Held: frames that the heap has; live: bytes asked for."),
+    ("speed", "Speed", figures.HEAP_SPEED,
+     "Measured in the native pass on the host named above. Without stalls: without the slowest "
+     "one in 10,000, which the host may have interrupted."),
+    ("cost", "Cost", [quantity for quantity in figures.COST if quantity.key != "metadata"],
+     "Exact: machine events counted in the probed pass, means over all allocations and frees."),
+)
+
 
 def summary(experiment: Experiment) -> Html:
     parts = []
-    for key, heading, quantities, note in GROUPS:
+    for key, heading, quantities, note in HEAP_GROUPS if experiment.has_heaps() else GROUPS:
         parts.append(element("h3", heading, id=f"table-{key}"))
         header: list[Content] = ["allocator", *[_column(quantity) for quantity in quantities]]
         rows = []

@@ -24,7 +24,7 @@ static const struct {
 } wanted[] = {
 	{ "size-classes", 85, 90, true },
 	{ "sole", 100, 95, false },
-	{ "boundary-tags", 100, 85, false },
+	{ "boundary-tags", 100, 80, false },
 	{ "page-only", 100, 100, false },
 	{ "slab", 60, 75, true },
 	{ "pools", 100, 90, false },

@@ -1,5 +1,6 @@
 """Plots of synthetic experiments: complete, deterministic, and drawn whatever is missing."""
 
+import json
 import subprocess
 import sys
 import unittest
@@ -69,6 +70,34 @@ class Plots(Case):
             with self.subTest(question.__name__):
                 question.plot(experiment, self.folder / "x.png")
                 png_size((self.folder / "x.png").read_bytes())
+
+    def test_heaps_have_questions_of_their_own(self):
+        path = self.make(traces=("redis-slab",), allocators=("buddy",))
+        document = path / "experiment.json"
+        content = json.loads(document.read_text(encoding="utf-8"))
+        for cell in content["cells"]:
+            cell["heap"] = "slab"
+            folder = path / cell["run"]
+            (folder / "heap.csv").write_text(
+                "event,time_ns,live_objects,live_bytes,usable_bytes,held_frames,kept_bytes,"
+                "failures,internal_percent\n0,0,0,0,0,0,0,0,0.0\n9,9000000000,2,300,400,2,64,0,25.0\n",
+                encoding="utf-8")
+            (folder / "heap_sites.csv").write_text(
+                "site,cache,allocs,frees,failures,moved_cpu,requested_bytes,usable_bytes,"
+                "live_objects,live_bytes,peak_bytes,internal_percent\n"
+                "0xffff1000,inode_cache,3,1,0,0,450,600,2,300,450,25.0\n", encoding="utf-8")
+            run = folder / "run.json"
+            result = json.loads(run.read_text(encoding="utf-8"))
+            result["result"]["heap"] = {"peak_held_to_peak_live": 2.5}
+            run.write_text(json.dumps(result), encoding="utf-8")
+        document.write_text(json.dumps(content), encoding="utf-8")
+        experiment = load_experiment(path)
+        self.assertEqual(experiment.allocators, ["slab"])
+        pages = gallery.plan(experiment)
+        self.assertEqual([page.question for page in pages], list(gallery.HEAP_QUESTIONS))
+        self.assertIn("2.50 times", pages[0].finding())
+        self.assertIn("inode_cache asks for the most memory", pages[1].finding())
+        self.assertEqual(len(self.draw(path)), 3)
 
     def test_unknown_trace_is_a_usage_error(self):
         path = self.make(allocators=("buddy",))
