@@ -4,6 +4,7 @@
  */
 #include "alloc/port.h"
 
+#include "sim/invalidation.h"
 #include "sim/machine.h"
 #include "sim/trap.h"
 
@@ -79,8 +80,20 @@ void port_write_cr0(uint64_t value)
 	written(mmu_write_cr0(cpu(), value), "CR0", value);
 }
 
+/* The same value again: there is no other reason than what it drops. */
+static void audit_flush(uint64_t value)
+{
+	struct machine_invalidations *count = &current->invalidations;
+
+	if (!current->config->stale_check || value != mmu_read_cr3(cpu()))
+		return;
+	count->flushes++;
+	count->flushes_superfluous += !invalidation_flush_is_owed(cpu());
+}
+
 void port_write_cr3(uint64_t value)
 {
+	audit_flush(value);
 	written(mmu_write_cr3(cpu(), value), "CR3", value);
 }
 
@@ -96,6 +109,12 @@ void port_write_efer(uint64_t value)
 
 void port_invlpg(struct vaddr va)
 {
+	struct machine_invalidations *count = &current->invalidations;
+
+	if (current->config->stale_check) {
+		count->invlpg++;
+		count->invlpg_superfluous += !invalidation_is_owed(cpu(), va);
+	}
 	mmu_invlpg(cpu(), va);
 }
 

@@ -195,6 +195,14 @@ void probe_phase(enum probe_phase phase, struct probe_counters *counters)
 	watch.operation++;
 }
 
+enum probe_phase probe_change_phase(enum probe_phase phase)
+{
+	enum probe_phase before = watch.phase;
+
+	watch.phase = phase;
+	return before;
+}
+
 uint64_t probe_outside(void)
 {
 	return watch.outside;
@@ -217,12 +225,29 @@ static void count_line(uint64_t line)
 	watch.counters->cache_lines++;
 }
 
+/* Page tables and address spaces: whatever frames they own, and nothing of the allocator's. */
+static void judge_kernel(uint64_t paddr, unsigned kind, unsigned bytes, const void *caller)
+{
+	uint32_t owner = ledger_owner(watch.probe.ledger, paddr >> X86_PAGE_SHIFT);
+
+	if (paddr >= watch.state_first && paddr < watch.state_end)
+		report_frame(caller, kind, bytes, paddr, "in the frame allocator's state");
+	else if (owner == LEDGER_FREE)
+		report_frame(caller, kind, bytes, paddr, "in a free frame");
+	else if (owner == LEDGER_HOLE)
+		report_frame(caller, kind, bytes, paddr, "where there is no RAM");
+}
+
 static void judge(uint64_t paddr, unsigned kind, unsigned bytes, const void *caller)
 {
 	char whose[64];
 
 	if (watch.phase == PROBE_BOOT || !watch.probe.ledger)
 		return;
+	if (watch.phase == PROBE_KERNEL) {
+		judge_kernel(paddr, kind, bytes, caller);
+		return;
+	}
 	if (paddr >= watch.state_first && paddr < watch.state_end) {
 		if (paddr + bytes > watch.state_end)
 			report_frame(caller, kind, bytes, paddr,

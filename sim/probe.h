@@ -30,9 +30,11 @@ struct probe_counters {
 
 enum probe_phase {
 	PROBE_OFF = 0,
-	PROBE_BOOT,  /* whose frame it is does not matter yet; holes do */
-	PROBE_RUN,   /* an operation of the allocator: checked and counted */
-	PROBE_CHECK, /* walk() and check(): reading is checked, nothing is counted */
+	PROBE_BOOT,   /* whose frame it is does not matter yet; holes do */
+	PROBE_RUN,    /* an operation of the allocator: checked and counted */
+	PROBE_CHECK,  /* walk() and check(): reading is checked, nothing is counted */
+	PROBE_KERNEL, /* an operation of page tables and spaces: stays out of the allocator's state
+			 and of free frames, counted */
 };
 
 /* One access that must not be, reported once for each source line. */
@@ -58,6 +60,10 @@ void probe_end(void);
 
 /* Charges what follows to COUNTERS (not cleared), as one operation. */
 void probe_phase(enum probe_phase phase, struct probe_counters *counters);
+
+/* The allocator is called inside of a kernel operation, or returns there: what is counted stays.
+ * Returns the phase of before. */
+enum probe_phase probe_change_phase(enum probe_phase phase);
 
 /* Accesses so far that were neither simulated RAM, kernel stack nor read-only data. */
 uint64_t probe_outside(void);

@@ -177,7 +177,7 @@ static void compute(struct recorder *recorder)
 {
 	const struct recorder_view *view = &recorder->view;
 	struct metrics_extra extra = {
-		.huge_order = view->machine->layout->huge_order,
+		.huge_order = machine_huge_order(view->machine->config),
 		.state_bytes = view->machine->boot.state_bytes,
 		.kept_frames = view->kept_frames(view->context),
 		.managed_frames = view->machine->boot.map.frames,

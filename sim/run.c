@@ -6,6 +6,7 @@
 
 #include "sim/fragmentation.h"
 #include "sim/lab.h"
+#include "sim/option.h"
 #include "sim/run_json.h"
 #include "sim/size.h"
 #include "workloads/memory_map.h"
@@ -64,41 +65,6 @@ char *run_command(char *const *words)
 
 /* ---- settings ---- */
 
-static bool option_value(const struct frame_option *option, const char *text, uint64_t *value)
-{
-	if (!option->choices)
-		return size_parse(text, value) && *value >= option->min && *value <= option->max;
-	for (*value = 0; option->choices[*value]; (*value)++)
-		if (strcmp(option->choices[*value], text) == 0)
-			return true;
-	return false;
-}
-
-static char *possible_values(const struct frame_option *option)
-{
-	return option->choices ? g_strjoinv(", ", (char **)(uintptr_t)option->choices)
-			       : g_strdup_printf("%" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT,
-						 option->min, option->max);
-}
-
-static bool set_frames(const struct frame_ops *ops, struct frame_config *config, const char *key,
-		       const char *text, GError **error)
-{
-	for (unsigned i = 0; ops->options && ops->options[i].key; i++) {
-		const struct frame_option *option = &ops->options[i];
-		if (strcmp(option->key, key) != 0)
-			continue;
-		if (option_value(option, text, &config->option[i]))
-			return true;
-		char *values = possible_values(option);
-		lab_usage(error, "frames.%s: '%s' is not possible for %s (%s)", key, text,
-			  ops->name, values);
-		g_free(values);
-		return false;
-	}
-	return lab_usage(error, "%s has no setting frames.%s", ops->name, key);
-}
-
 bool run_set_frames(const struct frame_ops *ops, struct frame_config *config, const char *setting,
 		    GError **error)
 {
@@ -106,11 +72,7 @@ bool run_set_frames(const struct frame_ops *ops, struct frame_config *config, co
 
 	if (!equals || !g_str_has_prefix(setting, "frames."))
 		return lab_usage(error, "--set %s: frames.KEY=VALUE is expected", setting);
-	const char *from = setting + strlen("frames.");
-	char *key = g_strndup(from, (gsize)(equals - from));
-	bool fine = set_frames(ops, config, key, equals + 1, error);
-	g_free(key);
-	return fine;
+	return option_set(ops->options, ops->name, setting, config->option, error);
 }
 
 static bool apply_setting(const char *setting, struct replay_config *replay,
@@ -123,8 +85,8 @@ static bool apply_setting(const char *setting, struct replay_config *replay,
 	char *key = g_strndup(setting, (gsize)(equals - setting));
 	bool fine;
 	if (g_str_has_prefix(key, "frames."))
-		fine = set_frames(replay->frames[PASS_NATIVE], &replay->frame_config,
-				  key + strlen("frames."), equals + 1, error);
+		fine = run_set_frames(replay->frames[PASS_NATIVE], &replay->frame_config, setting,
+				      error);
 	else if (g_str_has_prefix(key, "machine."))
 		fine = machine_config_set(machine, key + strlen("machine."), equals + 1, error);
 	else

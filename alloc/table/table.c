@@ -294,7 +294,7 @@ void table_load(struct tables *t, struct table_root *root)
 	if (t->ops->unload)
 		t->ops->unload(t);
 	cpu->loaded = root;
-	cpu->foreign_used = false;
+	cpu->foreign_flushed = t->foreign_uses;
 	port_write_cr3(root->cr3.a);
 }
 
