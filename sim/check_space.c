@@ -14,12 +14,12 @@
 #include "sim/trap.h"
 #include "workloads/trace.h"
 
-#define CPUS	       3
-#define RAM_BYTES      (24ull << 20)
-#define PROCESSES_MAX  12
-#define SHRINK_TRIALS  4000
-#define AUDITS	       20
-#define FAILED_CONTEXT 160
+#define CPUS	      3
+#define RAM_BYTES     (24ull << 20)
+#define PROCESSES_MAX 12
+#define SHRINK_TRIALS 2000
+#define AUDITS	      20
+#define SHRINK_AUDITS 64
 
 /* ---- one configuration ---- */
 
@@ -344,7 +344,7 @@ static void run_events(void *argument)
 	const struct check_space_config *config = trial->cell->config;
 	/* A short list is audited at every event, so that it ends where it fails. */
 	uint64_t total = trial->events ? trial->events->len : trial->wanted;
-	uint64_t step = trial->events	       ? 1
+	uint64_t step = trial->events	       ? MAX(1, total / SHRINK_AUDITS)
 			: config->audit_events ? config->audit_events
 					       : MAX(1, total / AUDITS);
 	struct event event;

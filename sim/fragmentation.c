@@ -191,6 +191,26 @@ static double m_failures(const struct sample *s, unsigned index)
 	return (double)s->extra->failures;
 }
 
+static double m_processes(const struct sample *s, unsigned index)
+{
+	return (double)s->extra->spaces.processes;
+}
+
+static double m_mapped(const struct sample *s, unsigned index)
+{
+	return (double)s->extra->spaces.mapped_pages;
+}
+
+static double m_user(const struct sample *s, unsigned index)
+{
+	return (double)s->extra->spaces.user_frames;
+}
+
+static double m_tables(const struct sample *s, unsigned index)
+{
+	return (double)s->extra->spaces.table_frames;
+}
+
 /* A metric and its formula; INDEX tells apart the members of a family (order, level, bin). */
 struct formula {
 	struct metric metric;
@@ -262,6 +282,12 @@ static const struct formula formulas[] = {
 	ONE("kept_frames", "frames", 16, INTEGER, m_kept,
 	    "frames that the allocator keeps for itself, beside its state"),
 	ONE("failures", "", 12, INTEGER, m_failures, "requests not served so far"),
+	ONE("processes", "", 0, INTEGER, m_processes, "address spaces"),
+	ONE("mapped_pages", "pages", 0, INTEGER, m_mapped,
+	    "pages that address spaces map, a shared frame as often as it is mapped"),
+	ONE("user_frames", "frames", 0, INTEGER, m_user, "frames that hold pages of processes"),
+	ONE("page_table_frames", "frames", 16, INTEGER, m_tables,
+	    "frames that hold page tables of address spaces"),
 };
 
 unsigned metrics_count(void)

@@ -38,6 +38,18 @@ static _Thread_local struct watch {
 	const void *caller;	   /* of the access that is being translated; NULL: none of ours */
 } watch;
 
+void probe_counters_add(struct probe_counters *sum, const struct probe_counters *one)
+{
+	sum->loads += one->loads;
+	sum->stores += one->stores;
+	sum->atomics += one->atomics;
+	sum->cache_lines += one->cache_lines;
+	sum->tlb_lookups += one->tlb_lookups;
+	sum->tlb_misses += one->tlb_misses;
+	sum->walk_reads += one->walk_reads;
+	sum->faults += one->faults;
+}
+
 /* ---- segments of this program that are read-only ---- */
 
 struct segment_query {

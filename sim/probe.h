@@ -28,6 +28,8 @@ struct probe_counters {
 	uint64_t faults;
 };
 
+void probe_counters_add(struct probe_counters *sum, const struct probe_counters *one);
+
 enum probe_phase {
 	PROBE_OFF = 0,
 	PROBE_BOOT,   /* whose frame it is does not matter yet; holes do */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sim/fragmentation.h"
+#include "sim/replay.h"
 #include "sim/snapshot.h"
 #include "sim/timer.h"
 
@@ -19,8 +20,7 @@ struct recorded {
 struct slow {
 	uint64_t event, ns;
 	uint16_t cpu;
-	uint8_t order;
-	bool is_free;
+	uint8_t order, operation;
 };
 
 struct recorder {
@@ -37,8 +37,8 @@ struct recorder {
 	GArray *slow; /* struct slow */
 	uint64_t total_operations, total_ns;
 	uint64_t lab_faults;
-	struct histogram *histogram[2][RECORDER_ORDERS][RECORDER_CPUS_MAX];
-	struct histogram *merged[2][RECORDER_ORDERS];
+	struct histogram *histogram[OPERATIONS][RECORDER_ORDERS][RECORDER_CPUS_MAX];
+	struct histogram *merged[OPERATIONS][RECORDER_ORDERS];
 };
 
 struct recorder *recorder_new(const struct recorder_config *config, struct result *result)
@@ -55,11 +55,11 @@ struct recorder *recorder_new(const struct recorder_config *config, struct resul
 
 void recorder_free(struct recorder *recorder)
 {
-	for (unsigned is_free = 0; is_free < 2; is_free++) {
+	for (unsigned operation = 0; operation < OPERATIONS; operation++) {
 		for (unsigned order = 0; order < RECORDER_ORDERS; order++) {
 			for (unsigned cpu = 0; cpu < RECORDER_CPUS_MAX; cpu++)
-				g_free(recorder->histogram[is_free][order][cpu]);
-			g_free(recorder->merged[is_free][order]);
+				g_free(recorder->histogram[operation][order][cpu]);
+			g_free(recorder->merged[operation][order]);
 		}
 	}
 	g_array_unref(recorder->recorded);
@@ -184,6 +184,8 @@ static void compute(struct recorder *recorder)
 		.failures = *view->failures,
 	};
 
+	if (view->spaces)
+		view->spaces(view->context, &extra.spaces);
 	metrics_compute(view->ledger, &extra, recorder->values);
 }
 
@@ -306,11 +308,11 @@ static struct histogram *new_histogram(struct recorder *recorder)
 	return histogram;
 }
 
-void recorder_latency(struct recorder *recorder, bool is_free, unsigned order, unsigned cpu,
+void recorder_latency(struct recorder *recorder, unsigned operation, unsigned order, unsigned cpu,
 		      uint64_t event, uint64_t ns)
 {
 	struct histogram **histogram =
-		&recorder->histogram[is_free][order][MIN(cpu, RECORDER_CPUS_MAX - 1)];
+		&recorder->histogram[operation][order][MIN(cpu, RECORDER_CPUS_MAX - 1)];
 
 	if (!*histogram)
 		*histogram = new_histogram(recorder);
@@ -322,19 +324,20 @@ void recorder_latency(struct recorder *recorder, bool is_free, unsigned order, u
 				     .ns = ns,
 				     .cpu = (uint16_t)cpu,
 				     .order = (uint8_t)order,
-				     .is_free = is_free };
+				     .operation = (uint8_t)operation };
 		g_array_append_val(recorder->slow, slow);
 	}
 }
 
-const struct histogram *recorder_histogram(struct recorder *recorder, bool is_free, unsigned order)
+const struct histogram *recorder_histogram(struct recorder *recorder, unsigned operation,
+					   unsigned order)
 {
-	struct histogram **merged = &recorder->merged[is_free][order];
+	struct histogram **merged = &recorder->merged[operation][order];
 
 	if (*merged)
 		return *merged;
 	for (unsigned cpu = 0; cpu < RECORDER_CPUS_MAX; cpu++) {
-		const struct histogram *part = recorder->histogram[is_free][order][cpu];
+		const struct histogram *part = recorder->histogram[operation][order][cpu];
 		if (part && !*merged)
 			*merged = g_new0(struct histogram, 1);
 		if (part)
@@ -349,23 +352,19 @@ void recorder_total(const struct recorder *recorder, uint64_t *operations, uint6
 	*ns = recorder->total_ns;
 }
 
-static const char *operation_name(bool is_free)
-{
-	return is_free ? "frame_free" : "frame_alloc";
-}
-
 void recorder_write_latency(struct recorder *recorder)
 {
-	for (unsigned is_free = 0; is_free < 2; is_free++)
+	for (unsigned operation = 0; operation < OPERATIONS; operation++)
 		for (unsigned order = 0; order < RECORDER_ORDERS; order++)
 			for (unsigned cpu = 0; cpu < RECORDER_CPUS_MAX; cpu++)
-				if (recorder->histogram[is_free][order][cpu])
-					result_latency(recorder->result, operation_name(is_free),
-						       order, cpu,
-						       recorder->histogram[is_free][order][cpu]);
+				if (recorder->histogram[operation][order][cpu])
+					result_latency(recorder->result,
+						       replay_operation_names[operation], order,
+						       cpu,
+						       recorder->histogram[operation][order][cpu]);
 	for (guint i = 0; i < recorder->slow->len; i++) {
 		const struct slow *slow = &g_array_index(recorder->slow, struct slow, i);
-		result_slow(recorder->result, slow->event, operation_name(slow->is_free),
+		result_slow(recorder->result, slow->event, replay_operation_names[slow->operation],
 			    slow->order, slow->cpu, slow->ns);
 	}
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "sim/fragmentation.h"
 #include "sim/histogram.h"
 #include "sim/ledger.h"
 #include "sim/machine.h"
@@ -43,6 +44,8 @@ struct recorder_view {
 	uint64_t last_event;			/* how many events the pass will have at most */
 	uint64_t (*kept_frames)(void *context); /* frames that the allocator keeps for itself now */
 	const uint64_t *failures;
+	/* What address spaces hold now; NULL: there are none. */
+	void (*spaces)(void *context, struct metrics_spaces *out);
 	void *context;
 };
 
@@ -57,8 +60,8 @@ void recorder_tick(struct recorder *recorder, uint64_t event, uint64_t time_ns);
 bool recorder_due(const struct recorder *recorder, uint64_t event, uint64_t time_ns);
 void recorder_failure(struct recorder *recorder, uint64_t event, const struct event *what);
 bool recorder_timed(const struct recorder *recorder);
-/* One timed operation: "frame_alloc" or "frame_free", of that order, on that CPU. */
-void recorder_latency(struct recorder *recorder, bool is_free, unsigned order, unsigned cpu,
+/* One timed operation (enum replay_operation), of that order, on that CPU. */
+void recorder_latency(struct recorder *recorder, unsigned operation, unsigned order, unsigned cpu,
 		      uint64_t event, uint64_t ns);
 /* The last sample and frame-map frame. METRICS gets the final values (metrics table order). */
 void recorder_end(struct recorder *recorder, uint64_t event, uint64_t time_ns, double *metrics);
@@ -68,7 +71,8 @@ void recorder_end(struct recorder *recorder, uint64_t event, uint64_t time_ns, d
 uint64_t recorder_lab_faults(const struct recorder *recorder);
 
 /* Merged over CPUs; NULL where there was no such operation. */
-const struct histogram *recorder_histogram(struct recorder *recorder, bool is_free, unsigned order);
+const struct histogram *recorder_histogram(struct recorder *recorder, unsigned operation,
+					   unsigned order);
 /* Writes latency.csv and slow.csv. */
 void recorder_write_latency(struct recorder *recorder);
 /* Sum of all net latencies and their number. */

@@ -19,7 +19,19 @@
 /* RAM up to this is touched before a timed pass (guide: Semantics of a replay, Latency). */
 #define POPULATE_MAX_BYTES (4ull << 30)
 
-const char *const replay_operation_names[OPERATIONS] = { "boot", "frame_alloc", "frame_free" };
+const char *const replay_operation_names[OPERATIONS] = {
+	"boot",	       "frame_alloc",
+	"frame_free",  "spaces_start",
+	"spawn",       "fork",
+	"exit",	       "mmap",
+	"munmap",      "mprotect",
+	"brk",	       "switch",
+	"fault_none",  "fault_spurious",
+	"fault_zero",  "fault_zero-table",
+	"fault_fresh", "fault_from-zero",
+	"fault_copy",  "fault_reuse",
+	"fault_bad",   "fault_no-memory",
+};
 
 static bool going_on(const struct session *session)
 {
@@ -42,6 +54,17 @@ static void replay_event(struct session *session, const struct event *event)
 		break;
 	case EVENT_FRAME_FREE:
 		session_frame_free(session, event);
+		break;
+	case EVENT_SPAWN:
+	case EVENT_FORK:
+	case EVENT_EXEC:
+	case EVENT_EXIT:
+	case EVENT_MMAP:
+	case EVENT_MUNMAP:
+	case EVENT_MPROTECT:
+	case EVENT_BRK:
+	case EVENT_TOUCH:
+		session_space_event(session, event);
 		break;
 	default: /* other slots' events, markers, the recorded buddy's story */
 		break;
@@ -109,10 +132,14 @@ static void run_kernel(void *argument)
 	struct replay_result *result = session->result;
 
 	session->event = REPLAY_ALL;
+	session_space_start(session);
+	if (session->error)
+		return;
 	session_start_state(session);
 	session_audit(session);
 	if (session->recorder)
 		session->timed = session->pass == PASS_NATIVE && recorder_timed(session->recorder);
+	session_space_tick(session);
 	uint64_t faults = timer_minor_faults() - recorder_lab_faults(session->recorder);
 	gint64 begin = g_get_monotonic_time();
 	uint64_t cpu_begin = timer_thread_cpu_ns();
@@ -123,6 +150,7 @@ static void run_kernel(void *argument)
 				    session->lab_faults - faults;
 	session->timed = false;
 	session->event = REPLAY_ALL;
+	session_space_figures(session);
 	if (!session->corrupt)
 		session_audit(session);
 	if (session->recorder)
@@ -131,9 +159,10 @@ static void run_kernel(void *argument)
 	if (!(session->frames.ops->caps & FRAME_CAP_FREE) || session->config->unjudged ||
 	    session->corrupt)
 		return;
+	session_space_end(session);
 	session_give_back(session);
 	const struct ledger_totals *totals = ledger_totals(session->ledger);
-	if (totals->free_frames != result->managed_frames)
+	if (totals->free_frames + session_space_held(session) != result->managed_frames)
 		session_violation(
 			session, "leak", 0,
 			"after everything was given back fewer frames are free than after boot");
@@ -168,6 +197,8 @@ static bool power_on(struct session *session, GError **error)
 	session->machine = machine_new(config->machine, error);
 	if (!session->machine)
 		return false;
+	if (!session_space_prepare(session, error))
+		return false;
 	machine_enter(session->machine);
 	if (session->pass == PASS_PROBED) {
 		struct probe probe = { .machine = session->machine,
@@ -199,6 +230,7 @@ static bool power_on(struct session *session, GError **error)
 	}
 	ledger_expect_handles(session->ledger, session->handles.count);
 	assign_boot_frames(session);
+	session_space_booted(session);
 	if (session->pass == PASS_PROBED)
 		probe_set_ledger(session->ledger);
 	else if (session->recorder && boot->usable_frames * FRAME_BYTES <= POPULATE_MAX_BYTES)
@@ -275,6 +307,7 @@ static bool prepare(struct session *session, GError **error)
 							  : MIN(meta->events, config->until + 1),
 		.kept_frames = kept_frames,
 		.failures = &result->failures,
+		.spaces = session->space ? session_space_sample : NULL,
 		.context = session,
 	};
 	return recorder_begin(session->recorder, &view, error);
@@ -285,6 +318,7 @@ static void session_clear(struct session *session)
 	if (session->pass == PASS_PROBED)
 		probe_end();
 	machine_leave();
+	session_space_clear(session);
 	handles_fini(&session->handles);
 	if (session->start)
 		g_array_unref(session->start);

@@ -37,8 +37,8 @@ static int call_alloc(struct session *session, const struct frame_request *reque
 	uint64_t stop = session->timed ? timer_stop() : 0;
 	probe_phase(PROBE_OFF, NULL);
 	if (session->timed && count)
-		recorder_latency(session->recorder, false, order, request->cpu, session->event,
-				 timer_net_ns(session->timer, start, stop));
+		recorder_latency(session->recorder, OPERATION_ALLOC, order, request->cpu,
+				 session->event, timer_net_ns(session->timer, start, stop));
 	return status;
 }
 
@@ -54,7 +54,7 @@ static int call_free(struct session *session, const struct frame_block *block, u
 	uint64_t stop = session->timed ? timer_stop() : 0;
 	probe_phase(PROBE_OFF, NULL);
 	if (session->timed && count)
-		recorder_latency(session->recorder, true, order, cpu, session->event,
+		recorder_latency(session->recorder, OPERATION_FREE, order, cpu, session->event,
 				 timer_net_ns(session->timer, start, stop));
 	return status;
 }

@@ -76,17 +76,8 @@ static void sum_counters(const struct replay_result *pass, struct probe_counters
 {
 	*sum = (struct probe_counters){ 0 };
 	for (unsigned operation = OPERATION_ALLOC; operation < OPERATIONS; operation++) {
-		for (unsigned order = 0; order < REPLAY_ORDERS; order++) {
-			const struct probe_counters *row = &pass->row[operation][order].counters;
-			sum->loads += row->loads;
-			sum->stores += row->stores;
-			sum->atomics += row->atomics;
-			sum->cache_lines += row->cache_lines;
-			sum->tlb_lookups += row->tlb_lookups;
-			sum->tlb_misses += row->tlb_misses;
-			sum->walk_reads += row->walk_reads;
-			sum->faults += row->faults;
-		}
+		for (unsigned order = 0; order < REPLAY_ORDERS; order++)
+			probe_counters_add(sum, &pass->row[operation][order].counters);
 	}
 }
 
@@ -154,19 +145,18 @@ static void add_metrics(JsonBuilder *json, const struct run_result *result)
 
 static void add_latency(JsonBuilder *json, const struct run_result *result)
 {
-	char key[32];
+	char key[48];
 
 	begin(json, "latency");
-	for (unsigned is_free = 0; is_free < 2 && result->done[PASS_NATIVE]; is_free++) {
+	for (unsigned operation = OPERATION_ALLOC;
+	     operation < OPERATIONS && result->done[PASS_NATIVE]; operation++) {
 		for (unsigned order = 0; order < RECORDER_ORDERS; order++) {
 			const struct histogram *histogram =
-				recorder_histogram(result->recorder, is_free, order);
+				recorder_histogram(result->recorder, operation, order);
 			if (!histogram)
 				continue;
-			g_snprintf(
-				key, sizeof(key), "%s/%u",
-				replay_operation_names[is_free ? OPERATION_FREE : OPERATION_ALLOC],
-				order);
+			g_snprintf(key, sizeof(key), "%s/%u", replay_operation_names[operation],
+				   order);
 			json_builder_add_value(json_builder_set_member_name(json, key),
 					       result_latency_json(histogram));
 		}

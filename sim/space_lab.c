@@ -6,6 +6,7 @@
 #include "sim/lab.h"
 #include "sim/machine.h"
 #include "sim/option.h"
+#include "sim/random.h"
 #include "sim/timer.h"
 
 /* ---- choice ---- */
@@ -140,6 +141,8 @@ static int watched_alloc(void *state, const struct frame_request *request, struc
 		return status;
 	struct space_lab_entry entry = { *out, request->align_frames, request->mobility, false };
 	lab->held += out->frames;
+	lab->digest = random_mix(lab->digest ^
+				 random_mix(lab->requests * 0x9e3779b97f4a7c15ull + out->first.n));
 	note(lab, &entry);
 	return KERR_OK;
 }

@@ -75,6 +75,7 @@ struct space_lab {
 	space_lab_report_fn report;
 	void *context;
 	struct spaces *spaces; /* the kernel's, in simulated RAM */
+	uint64_t digest;       /* of all frames that were handed out, in order */
 	uint64_t held;	       /* frames taken and not given back */
 	uint64_t kernel_held;  /* of them, for good: the kernel's half of page tables */
 	uint64_t requests;     /* allocations asked for */
