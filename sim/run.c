@@ -76,7 +76,8 @@ bool run_set_frames(const struct frame_ops *ops, struct frame_config *config, co
 }
 
 static bool apply_setting(const char *setting, struct replay_config *replay,
-			  struct machine_config *machine, GError **error)
+			  struct space_choice *choice, struct machine_config *machine,
+			  GError **error)
 {
 	const char *equals = strchr(setting, '=');
 
@@ -87,10 +88,13 @@ static bool apply_setting(const char *setting, struct replay_config *replay,
 	if (g_str_has_prefix(key, "frames."))
 		fine = run_set_frames(replay->frames[PASS_NATIVE], &replay->frame_config, setting,
 				      error);
+	else if (g_str_has_prefix(key, "tables.") || g_str_has_prefix(key, "space."))
+		fine = space_choice_set(choice, setting, error);
 	else if (g_str_has_prefix(key, "machine."))
 		fine = machine_config_set(machine, key + strlen("machine."), equals + 1, error);
 	else
-		fine = lab_usage(error, "--set %s: the slots are frames and machine", setting);
+		fine = lab_usage(error, "--set %s: the slots are frames, tables, space and machine",
+				 setting);
 	g_free(key);
 	return fine;
 }
@@ -142,7 +146,7 @@ static bool set_ram(struct machine_config *machine, const char *text, GError **e
 
 static struct machine_config *make_machine(const struct run_config *config,
 					   struct run_result *result, struct replay_config *replay,
-					   GError **error)
+					   struct space_choice *choice, GError **error)
 {
 	struct trace_reader *reader = trace_reader_open(config->trace_path, error);
 	struct machine_config *machine = NULL;
@@ -165,12 +169,9 @@ static struct machine_config *make_machine(const struct run_config *config,
 	replay->frame_config.cpus = cpus;
 	bool fine = true;
 	for (char **setting = config->settings; fine && setting && *setting; setting++)
-		fine = apply_setting(*setting, replay, machine, error);
+		fine = apply_setting(*setting, replay, choice, machine, error);
 	if (fine && strcmp(config->tables, "none") == 0)
 		machine->paging = false;
-	else if (fine && strcmp(config->tables, "direct") != 0)
-		fine = lab_usage(error, "unknown tables '%s' (kmemlab list tables)",
-				 config->tables);
 	if (fine && set_ram(machine, config->ram, error))
 		return machine;
 	machine_config_free(machine);
@@ -211,6 +212,10 @@ static bool boots_with(const struct replay_config *replay, uint64_t bytes)
 
 	if (machine_config_resize(config, bytes, NULL)) {
 		struct machine *machine = machine_new(config, NULL);
+		if (machine && replay->spaces &&
+		    !space_lab_make_room(machine, replay->frames[PASS_NATIVE], replay->spaces,
+					 PASS_NATIVE, NULL))
+			g_clear_pointer(&machine, machine_free);
 		if (machine) {
 			machine_enter(machine);
 			booted = machine_boot(machine, kernels[PASS_NATIVE].boot,
@@ -289,7 +294,9 @@ static bool run_passes(const struct run_config *config, const struct replay_conf
 	if (result->done[PASS_NATIVE] && result->done[PASS_PROBED])
 		result->digests_differ =
 			result->pass[PASS_NATIVE].digest != result->pass[PASS_PROBED].digest ||
-			result->pass[PASS_NATIVE].events != result->pass[PASS_PROBED].events;
+			result->pass[PASS_NATIVE].events != result->pass[PASS_PROBED].events ||
+			result->pass[PASS_NATIVE].spaces.contents !=
+				result->pass[PASS_PROBED].spaces.contents;
 	return true;
 }
 
@@ -324,10 +331,16 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 		.command = config->command,
 	};
 
+	struct space_choice choice = { 0 };
+	bool processes = config->space && strcmp(config->space, "none") != 0;
+
 	*result = (struct run_result){ 0 };
-	if (!find_frames(config->frames, &replay, error))
+	if (!find_frames(config->frames, &replay, error) ||
+	    !space_choice_find(&choice, config->tables, config->space ? config->space : "none",
+			       error))
 		return false;
-	result->machine = make_machine(config, result, &replay, error);
+	replay.spaces = processes ? &choice : NULL;
+	result->machine = make_machine(config, result, &replay, &choice, error);
 	if (!result->machine)
 		return false;
 	replay.machine = result->machine;

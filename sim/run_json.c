@@ -93,6 +93,117 @@ static void add_counters(JsonBuilder *json, const struct probe_counters *counter
 	add_int(json, "faults", counters->faults);
 }
 
+/* ---- address spaces ---- */
+
+static void add_faults(JsonBuilder *json, const struct space_stats *stats)
+{
+	begin(json, "faults");
+	for (unsigned i = SPACE_FAULT_NONE + 1; i < SPACE_FAULTS; i++)
+		add_int(json, space_fault_names[i], stats->faults[i]);
+	json_builder_end_object(json);
+}
+
+static void add_table_stats(JsonBuilder *json, const struct table_stats *stats)
+{
+	begin(json, "tables");
+	add_int(json, "frames", stats->table_frames);
+	add_int(json, "frames_peak", stats->table_frames_peak);
+	add_int(json, "made", stats->tables_made);
+	add_int(json, "freed", stats->tables_freed);
+	add_int(json, "invlpg", stats->invlpg);
+	add_int(json, "flushes", stats->flushes);
+	add_int(json, "loads", stats->loads);
+	add_int(json, "visits", stats->visits);
+	add_int(json, "shootdowns", stats->shootdowns);
+	add_int(json, "spared", stats->spared);
+	add_int(json, "slot_moves", stats->slot_moves);
+	add_int(json, "top_copies", stats->top_copies);
+	add_int(json, "splits", stats->splits);
+	json_builder_end_object(json);
+}
+
+static void add_mmu(JsonBuilder *json, const struct replay_spaces *s)
+{
+	const struct mmu_statistics *mmu = &s->mmu;
+
+	begin(json, "mmu");
+	add_int(json, "lookups", mmu->data_lookups + mmu->fetch_lookups);
+	add_int(json, "l1_misses", mmu->l1_data_misses + mmu->l1_fetch_misses);
+	add_int(json, "l2_hits", mmu->l2_hits);
+	add_int(json, "walks", mmu->walks);
+	add_int(json, "dirty_walks", mmu->dirty_walks);
+	add_int(json, "entry_reads", mmu->entry_reads);
+	add_int(json, "ad_writes", mmu->accessed_writes + mmu->dirty_writes);
+	add_int(json, "faults_not_present", mmu->faults_not_present);
+	add_int(json, "faults_protection", mmu->faults_protection);
+	add_int(json, "invlpg", mmu->invlpg);
+	add_int(json, "flushes", mmu->flushes);
+	add_int(json, "dropped", mmu->dropped);
+	add_int(json, "shootdowns_taken", mmu->shootdowns_taken);
+	add_int(json, "stale_uses", mmu->stale_uses);
+	add_int(json, "cycles", s->mmu_cycles);
+	json_builder_end_object(json);
+}
+
+static void add_contiguity(JsonBuilder *json, const struct replay_spaces *s)
+{
+	begin(json, "contiguity");
+	add_int(json, "pages", s->contiguity_pages);
+	add_int(json, "runs", s->contiguity_runs);
+	add_int(json, "runs_for_99_percent", s->contiguity_runs_99);
+	json_builder_begin_array(json_builder_set_member_name(json, "share_in_runs_of_2n"));
+	for (unsigned i = 0; i < G_N_ELEMENTS(s->contiguity_share); i++)
+		json_builder_add_double_value(json, s->contiguity_share[i]);
+	json_builder_end_array(json);
+	json_builder_end_object(json);
+}
+
+/* The same in both passes. */
+static void add_spaces(JsonBuilder *json, const struct run_result *result)
+{
+	const struct replay_spaces *s = &speaker(result)->spaces;
+	char text[17];
+
+	if (!s->on)
+		return;
+	begin(json, "spaces");
+	g_snprintf(text, sizeof(text), "%016" G_GINT64_MODIFIER "x", s->contents);
+	add_string(json, "contents", text);
+	add_int(json, "touches", s->touches);
+	add_int(json, "killed", s->killed);
+	add_int(json, "unserved", s->unserved);
+	add_int(json, "skipped", s->skipped);
+	add_int(json, "invalid", s->invalid);
+	add_faults(json, &s->spaces);
+	add_int(json, "copies", s->spaces.copies);
+	add_int(json, "shared", s->spaces.shared);
+	add_int(json, "user_frames_peak", s->spaces.user_frames_peak);
+	add_int(json, "processes_peak", s->spaces.spaces_peak);
+	add_table_stats(json, &s->tables);
+	add_contiguity(json, s);
+	json_builder_end_object(json);
+}
+
+/* What differs by pass: the probed one's MMU sees the kernel's accesses too, and with the stale
+ * checker knows which invalidations dropped nothing. */
+static void add_pass_spaces(JsonBuilder *json, const struct run_result *result, unsigned pass)
+{
+	const struct replay_spaces *s = &result->pass[pass].spaces;
+
+	if (!s->on)
+		return;
+	add_mmu(json, s);
+	if (!result->machine->stale_check || pass != PASS_PROBED)
+		return;
+	begin(json, "invalidations");
+	add_int(json, "invlpg", s->invalidations.invlpg);
+	add_int(json, "invlpg_superfluous", s->invalidations.invlpg_superfluous);
+	add_int(json, "flushes", s->invalidations.flushes);
+	add_int(json, "flushes_superfluous", s->invalidations.flushes_superfluous);
+	add_int(json, "missing", s->mmu.stale_uses);
+	json_builder_end_object(json);
+}
+
 /* What a pass adds; host time only where a person asked for it, not in files that are compared byte
  * for byte. */
 static void add_passes(JsonBuilder *json, const struct run_result *result, bool seconds)
@@ -113,6 +224,7 @@ static void add_passes(JsonBuilder *json, const struct run_result *result, bool 
 			add_counters(json, &sum);
 			json_builder_end_object(json);
 		}
+		add_pass_spaces(json, result, pass);
 		json_builder_end_object(json);
 	}
 	json_builder_end_object(json);
@@ -180,6 +292,7 @@ JsonNode *run_summary(const struct run_config *config, const struct run_result *
 	add_string(json, "allocator", config->label);
 	add_result(json, result);
 	add_passes(json, result, true);
+	add_spaces(json, result);
 	add_metrics(json, result);
 	add_latency(json, result);
 	return finish(json);
@@ -216,6 +329,8 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 	add_string(json, "trace_sha256", result->trace_sha256);
 	add_string(json, "frames", config->label);
 	add_string(json, "tables", config->tables);
+	add_string(json, "space", config->space ? config->space : "none");
+	add_string(json, "paging", table_geometry(machine_paging(machine))->name);
 	begin(json, "options");
 	for (char **setting = config->settings; setting && *setting; setting++) {
 		char **pair = g_strsplit(*setting, "=", 2);
@@ -296,6 +411,7 @@ JsonNode *run_json(const struct run_config *config, const struct run_result *res
 	begin(json, "result");
 	add_result(json, result);
 	add_passes(json, result, false);
+	add_spaces(json, result);
 	add_boot(json, result);
 	add_metrics(json, result);
 	json_builder_end_object(json);

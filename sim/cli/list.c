@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "alloc/frame/frame.h"
+#include "alloc/space/space.h"
 #include "sim/fragmentation.h"
 #include "sim/machine.h"
 #include "sim/size.h"
@@ -12,13 +13,13 @@
 typedef void (*emit_fn)(void *context, const char *name, const char *id, const char *summary,
 			char **capabilities);
 
-static char **capability_names(unsigned caps)
+static char **capability_names(const char *const *cap_names, unsigned caps)
 {
 	GPtrArray *names = g_ptr_array_new();
 
-	for (unsigned bit = 0; frame_cap_names[bit]; bit++)
+	for (unsigned bit = 0; cap_names[bit]; bit++)
 		if (caps & (1u << bit))
-			g_ptr_array_add(names, g_strdup(frame_cap_names[bit]));
+			g_ptr_array_add(names, g_strdup(cap_names[bit]));
 	g_ptr_array_add(names, NULL);
 	return (char **)g_ptr_array_free(names, FALSE);
 }
@@ -26,7 +27,7 @@ static char **capability_names(unsigned caps)
 static void list_frames(emit_fn emit, void *context)
 {
 	for (const struct frame_ops *const *ops = frame_registry; *ops; ops++) {
-		char **caps = capability_names((*ops)->caps);
+		char **caps = capability_names(frame_cap_names, (*ops)->caps);
 		emit(context, (*ops)->name, (*ops)->id, (*ops)->summary, caps);
 		g_strfreev(caps);
 	}
@@ -34,8 +35,20 @@ static void list_frames(emit_fn emit, void *context)
 
 static void list_tables(emit_fn emit, void *context)
 {
-	emit(context, "none", "T0", "no paging: addresses are physical (i386)", NULL);
-	emit(context, "direct", "T1", "direct map: RAM at a fixed offset", NULL);
+	for (const struct table_ops *const *ops = table_registry; *ops; ops++) {
+		char **caps = capability_names(table_cap_names, (*ops)->caps);
+		emit(context, (*ops)->name, (*ops)->id, (*ops)->summary, caps);
+		g_strfreev(caps);
+	}
+}
+
+static void list_spaces(emit_fn emit, void *context)
+{
+	for (const struct space_ops *const *ops = space_registry; *ops; ops++) {
+		char **caps = capability_names(space_cap_names, (*ops)->caps);
+		emit(context, (*ops)->name, (*ops)->id, (*ops)->summary, caps);
+		g_strfreev(caps);
+	}
 }
 
 static void list_nothing(emit_fn emit, void *context)
@@ -69,7 +82,7 @@ static const struct {
 	void (*list)(emit_fn emit, void *context);
 } kinds[] = {
 	{ "frames", list_frames },   { "heaps", list_nothing },	    { "tables", list_tables },
-	{ "spaces", list_nothing },  { "machines", list_machines }, { "workloads", list_nothing },
+	{ "spaces", list_spaces },   { "machines", list_machines }, { "workloads", list_nothing },
 	{ "metrics", list_metrics },
 };
 

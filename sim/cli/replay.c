@@ -8,7 +8,8 @@
 #include "sim/size.h"
 
 struct options {
-	char *frames, *tables, *machine, *ram, *start, *place, *pass, *output, *name, *host_memory;
+	char *frames, *tables, *space, *machine, *ram, *start, *place, *pass, *output, *name,
+		*host_memory;
 	char **settings;
 	gint cpus;
 	gint64 seed, until, check_events, sample_events, sample_ns;
@@ -70,6 +71,12 @@ static void print_text(const struct run_config *config, const struct run_result 
 		       " skipped, %" G_GUINT64_FORMAT " violations, %.2f s\n",
 		       kernels[pass].name, done->digest, done->events, done->failures,
 		       done->skipped, done->violations, done->seconds);
+		if (done->spaces.on)
+			printf("        contents %016" G_GINT64_MODIFIER "x  %" G_GUINT64_FORMAT
+			       " touches, %" G_GUINT64_FORMAT " page-table frames at most, "
+			       "%" G_GUINT64_FORMAT " processes killed\n",
+			       done->spaces.contents, done->spaces.touches,
+			       done->spaces.tables.table_frames_peak, done->spaces.killed);
 		for (guint i = 0; i < done->violation_list->len; i++) {
 			const struct replay_violation *violation =
 				g_ptr_array_index(done->violation_list, i);
@@ -87,6 +94,7 @@ static int replay(const struct options *options, const char *trace, const char *
 		.trace_path = trace,
 		.frames = options->frames,
 		.tables = options->tables ? options->tables : "direct",
+		.space = options->space,
 		.settings = options->settings,
 		.machine = options->machine ? options->machine : "recorded",
 		.ram = options->ram,
@@ -134,9 +142,15 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		{ "frames", 'f', 0, G_OPTION_ARG_STRING, &options.frames,
 		  "Page-frame allocator (kmemlab list frames)", "NAME" },
 		{ "tables", 0, 0, G_OPTION_ARG_STRING, &options.tables,
-		  "How the kernel reaches page tables: direct (default), none", "NAME" },
+		  "How the kernel reaches page tables (kmemlab list tables); default: direct",
+		  "NAME" },
+		{ "space", 0, 0, G_OPTION_ARG_STRING, &options.space,
+		  "Replay processes and touches too, with these address spaces (kmemlab list "
+		  "spaces); default: none",
+		  "NAME" },
 		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &options.settings,
-		  "A setting: frames.KEY, machine.KEY; may be repeated", "SLOT.KEY=VALUE" },
+		  "A setting: frames.KEY, tables.KEY, space.KEY, machine.KEY; may be repeated",
+		  "SLOT.KEY=VALUE" },
 		{ "machine", 'm', 0, G_OPTION_ARG_STRING, &options.machine,
 		  "recorded (default), a preset, or a file of E820 lines", "NAME|FILE" },
 		{ "ram", 0, 0, G_OPTION_ARG_STRING, &options.ram,
@@ -193,6 +207,7 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 	g_free(typed);
 	g_free(options.frames);
 	g_free(options.tables);
+	g_free(options.space);
 	g_free(options.machine);
 	g_free(options.ram);
 	g_free(options.start);
