@@ -30,6 +30,7 @@ extern const struct cli_command cli_commands[];
 
 int cli_list(const struct cli_command *command, int argc, char **argv);
 int cli_import(const struct cli_command *command, int argc, char **argv);
+int cli_generate(const struct cli_command *command, int argc, char **argv);
 int cli_info(const struct cli_command *command, int argc, char **argv);
 int cli_replay(const struct cli_command *command, int argc, char **argv);
 int cli_run(const struct cli_command *command, int argc, char **argv);

@@ -8,6 +8,7 @@
 #include "sim/fragmentation.h"
 #include "sim/machine.h"
 #include "sim/size.h"
+#include "workloads/generate/generate.h"
 
 /* One line of a list: what --json gives as {name, id, summary, capabilities}. */
 typedef void (*emit_fn)(void *context, const char *name, const char *id, const char *summary,
@@ -51,6 +52,20 @@ static void list_spaces(emit_fn emit, void *context)
 	}
 }
 
+static void list_workloads(emit_fn emit, void *context)
+{
+	for (const struct workload *w = workloads; w->name; w++) {
+		GString *summary = g_string_new(w->summary);
+		g_string_append(summary, " (");
+		for (unsigned i = 0; w->options[i].key; i++)
+			g_string_append_printf(summary, "%s%s=%" G_GUINT64_FORMAT, i ? " " : "",
+					       w->options[i].key, w->options[i].value);
+		g_string_append_c(summary, ')');
+		emit(context, w->name, "-", summary->str, NULL);
+		g_string_free(summary, TRUE);
+	}
+}
+
 static void list_nothing(emit_fn emit, void *context)
 {
 }
@@ -82,7 +97,7 @@ static const struct {
 	void (*list)(emit_fn emit, void *context);
 } kinds[] = {
 	{ "frames", list_frames },   { "heaps", list_nothing },	    { "tables", list_tables },
-	{ "spaces", list_spaces },   { "machines", list_machines }, { "workloads", list_nothing },
+	{ "spaces", list_spaces },   { "machines", list_machines }, { "workloads", list_workloads },
 	{ "metrics", list_metrics },
 };
 

@@ -20,6 +20,12 @@ const struct cli_command cli_commands[] = {
 	  "  kmemlab import trace.dat -o redis.kmt\n  kmemlab import report.txt.zst --state "
 	  "ground-truth.tar.zst -o thp.kmt",
 	  cli_import },
+	{ "generate", "WORKLOAD [KEY=VALUE ...] -o TRACE.kmt", "make a trace of a workload by seed",
+	  "Processes that fork, execute, map, touch and exit; kmemlab list workloads says which "
+	  "there are and what can be set.\n\n"
+	  "  kmemlab generate fork-storm --seed 1 -o storm.kmt\n"
+	  "  kmemlab generate server processes=1000 requests=50000 -o server.kmt",
+	  cli_generate },
 	{ "info", "TRACE.kmt", "what a trace holds",
 	  "  kmemlab info redis.kmt\n  kmemlab info redis.kmt --dump | less", cli_info },
 	{ "replay", "TRACE.kmt --frames NAME", "run one trace against one allocator",
