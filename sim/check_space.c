@@ -57,7 +57,8 @@ static bool cell_find(struct cell *cell, GError **error)
 		if (!space_choice_set(&cell->choice, *setting, error))
 			return false;
 	cell->frames = kernels[cell->pass].frame_find(frames);
-	return cell->frames || lab_usage(error, "unknown page-frame allocator '%s'", frames);
+	return cell->frames ||
+	       lab_usage(error, "unknown page-frame allocator '%s' (kmemlab list frames)", frames);
 }
 
 static char *cell_name(const struct cell *cell)
@@ -705,6 +706,14 @@ static bool try_all(const struct check_space_config *config, const GArray *event
 	return true;
 }
 
+static bool is_mode(const char *name)
+{
+	for (unsigned mode = BOOT_PAGING_NONE + 1; mode < BOOT_PAGING_MODES; mode++)
+		if (strcmp(table_geometry(mode)->name, name) == 0)
+			return true;
+	return false;
+}
+
 bool check_spaces(const struct check_space_config *config, struct check_space_report *report,
 		  GError **error)
 {
@@ -712,6 +721,9 @@ bool check_spaces(const struct check_space_config *config, struct check_space_re
 	GArray *events = NULL;
 
 	*report = (struct check_space_report){ 0 };
+	if (config->mode && !is_mode(config->mode))
+		return lab_usage(error, "--mode: '%s' is not 32, pae, 4level or 5level",
+				 config->mode);
 	if (!space_choice_find(&choice, config->tables ? config->tables : "direct",
 			       config->spaces ? config->spaces : "process", error))
 		return false;

@@ -21,8 +21,7 @@ bool space_choice_find(struct space_choice *choice, const char *tables, const ch
 		choice->spaces[pass] = kernel_spaces[pass].space_find(spaces);
 	}
 	if (!choice->tables[PASS_NATIVE])
-		return lab_usage(error, "unknown page-table system '%s' (kmemlab list tables)",
-				 tables);
+		return lab_usage(error, "unknown tables '%s' (kmemlab list tables)", tables);
 	if (!choice->spaces[PASS_NATIVE])
 		return lab_usage(error, "unknown space policy '%s' (kmemlab list spaces)", spaces);
 	spaces_config_defaults(choice->tables[PASS_NATIVE], choice->spaces[PASS_NATIVE], &config);

@@ -107,7 +107,7 @@ static int slots_init(struct tables *t)
 static int slots_root_new(struct tables *t, struct table_root *root)
 {
 	fill_slot(t, root, t->config.layout.own_slot, root);
-	if (t->ops == &table_foreign)
+	if (t->config.layout.foreign_slot.a)
 		fill_slot(t, root, t->config.layout.foreign_slot, NULL);
 	return 0;
 }

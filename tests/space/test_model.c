@@ -16,15 +16,32 @@ static bool slow;
 static const struct {
 	const char *tables, *mode;
 } cells[] = {
-	{ "direct", "32" },	    { "direct", "pae" },	{ "direct", "4level" },
-	{ "direct", "5level" },	    { "recursive", "32" },	{ "recursive", "pae" },
-	{ "recursive", "4level" },  { "foreign", "32" },	{ "foreign", "pae" },
-	{ "foreign", "4level" },    { "window", "32" },		{ "window", "pae" },
-	{ "window", "4level" },	    { "window", "5level" },	{ "directories", "32" },
-	{ "directories", "pae" },   { "directories", "4level" }, { "directories", "5level" },
-	{ "pool", "32" },	    { "pool", "pae" },		{ "pool", "4level" },
-	{ "pool", "5level" },	    { "preallocated", "32" },	{ "preallocated", "pae" },
-	{ "preallocated", "4level" }, { "preallocated", "5level" },
+	{ "direct", "32" },
+	{ "direct", "pae" },
+	{ "direct", "4level" },
+	{ "direct", "5level" },
+	{ "recursive", "32" },
+	{ "recursive", "pae" },
+	{ "recursive", "4level" },
+	{ "foreign", "32" },
+	{ "foreign", "pae" },
+	{ "foreign", "4level" },
+	{ "window", "32" },
+	{ "window", "pae" },
+	{ "window", "4level" },
+	{ "window", "5level" },
+	{ "directories", "32" },
+	{ "directories", "pae" },
+	{ "directories", "4level" },
+	{ "directories", "5level" },
+	{ "pool", "32" },
+	{ "pool", "pae" },
+	{ "pool", "4level" },
+	{ "pool", "5level" },
+	{ "preallocated", "32" },
+	{ "preallocated", "pae" },
+	{ "preallocated", "4level" },
+	{ "preallocated", "5level" },
 };
 #define CELLS (int)(sizeof(cells) / sizeof(cells[0]))
 
@@ -82,9 +99,8 @@ START_TEST(every_policy_keeps_contents)
 }
 END_TEST
 
-static const char *const window_settings[] = {
-	"tables.policy=stack", "tables.policy=watermark", "tables.policy=single", "tables.slots=1"
-};
+static const char *const window_settings[] = { "tables.policy=stack", "tables.policy=watermark",
+					       "tables.policy=single", "tables.slots=1" };
 
 START_TEST(every_window_policy_keeps_contents)
 {
