@@ -110,6 +110,8 @@ struct machine {
 	struct boot_result boot;
 	GArray *usable; /* struct frame_range: the normalised map, before boot took anything */
 	struct machine_invalidations {
+		uint64_t issued;	  /* INVLPGs and shootdowns */
+		uint64_t skip;		  /* for tests: the one with this number, from 1, is lost */
 		uint64_t invlpg, flushes; /* by kernel code, stale-check on */
 		uint64_t invlpg_superfluous, flushes_superfluous; /* that dropped nothing stale */
 	} invalidations;

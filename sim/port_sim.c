@@ -115,7 +115,8 @@ void port_invlpg(struct vaddr va)
 		count->invlpg++;
 		count->invlpg_superfluous += !invalidation_is_owed(cpu(), va);
 	}
-	mmu_invlpg(cpu(), va);
+	if (++count->issued != count->skip)
+		mmu_invlpg(cpu(), va);
 }
 
 /* The target takes what is posted before its next access, so for the sender it is done. */
@@ -129,7 +130,8 @@ void port_shootdown(unsigned target, struct vaddr va, uint64_t pages)
 					 .va = va,
 					 .pages = pages };
 
-	mmu_post_shootdown(current->cpu[target], &request);
+	if (++current->invalidations.issued != current->invalidations.skip)
+		mmu_post_shootdown(current->cpu[target], &request);
 }
 
 void port_set_fault_handler(port_fault_handler handler, void *context)
