@@ -3,7 +3,7 @@
  *
  * Where things stand when it is done (one usable range, i386, a bitmap):
  *
- *   physical  | loaded |        | state ... | memmap | tables >|   free ...
+ *   physical  | loaded |        | state ... | memmap | lock | tables >|   free ...
  *   virtual   direct_map + physical, and nothing else is mapped
  *
  * The direct map covers the usable runs of the firmware's map and the loaded frames, no hole: a
@@ -16,11 +16,13 @@
  */
 #include "alloc/boot.h"
 #include "alloc/frame/placement.h"
+#include "alloc/lock.h"
 #include "alloc/port.h"
 
 /* Page tables under construction. */
 struct boot_tables {
 	const struct table_geometry *geometry;
+	uint32_t cpu_lacks; /* enum boot_cpu_lack */
 	uint64_t leaf;	    /* bytes of the largest leaf wanted */
 	struct paddr top;   /* the topmost table; in PAE mode its four frames */
 	struct paddr cr3;   /* the same but in PAE mode: the four PDPTEs */
@@ -181,7 +183,10 @@ static int tables_build(struct boot_tables *t, const struct boot_params *params)
 
 	t->geometry = g;
 	t->leaf = params->direct_leaf_bytes;
-	t->leaf_bits = X86_PTE_P | X86_PTE_RW | X86_PTE_G | g->no_execute;
+	t->cpu_lacks = params->cpu_lacks;
+	t->leaf_bits = X86_PTE_P | X86_PTE_RW;
+	t->leaf_bits |= t->cpu_lacks & BOOT_NO_PGE ? 0 : X86_PTE_G;
+	t->leaf_bits |= t->cpu_lacks & BOOT_NO_NX ? 0 : g->no_execute;
 	int error = table_new(t, g->top_frames, &t->top);
 
 	t->cr3 = t->top;
@@ -195,35 +200,46 @@ static int tables_build(struct boot_tables *t, const struct boot_params *params)
 	return error ? error : map_loaded(t, params);
 }
 
-/* Step 5. NXE and PSE come before the tables that use them, PGE after PG (SDM 3, 4.10.2.4). LA57
- * cannot change in long mode: with 5 levels the loader has left its own 5 on. */
+/* Step 5. NXE and PSE come before the tables that use them, PGE after PG (SDM 3, 4.10.2.4). A bit
+ * that the CPU does not have is a #GP. LA57 cannot change in long mode: with 5 levels the loader
+ * has left its own 5 on. */
 static void paging_on(const struct boot_tables *t)
 {
-	if (t->geometry->depth > 2) {
+	if (t->geometry->wide) {
+		uint64_t efer = port_read_efer();
+		bool paging = port_read_cr0() & X86_CR0_PG;
+
+		efer |= t->cpu_lacks & BOOT_NO_NX ? 0 : X86_EFER_NXE;
+		efer |= t->geometry->depth > 2 && !paging ? X86_EFER_LME : 0;
 		port_write_cr4(port_read_cr4() | X86_CR4_PAE);
-		port_write_efer(port_read_efer() | X86_EFER_NXE |
-				(port_read_cr0() & X86_CR0_PG ? 0 : X86_EFER_LME));
-		if (t->geometry->depth > 4 && !(port_read_cr0() & X86_CR0_PG))
+		port_write_efer(efer);
+		if (t->geometry->depth > 4 && !paging)
 			port_write_cr4(port_read_cr4() | X86_CR4_LA57);
-	} else if (t->geometry->wide) {
-		port_write_cr4(port_read_cr4() | X86_CR4_PAE);
-		port_write_efer(port_read_efer() | X86_EFER_NXE);
-	} else {
+	} else if (!(t->cpu_lacks & BOOT_NO_PSE)) {
 		port_write_cr4(port_read_cr4() | X86_CR4_PSE);
 	}
 	port_write_cr3(t->cr3.a);
 	port_write_cr0(port_read_cr0() | X86_CR0_PE | X86_CR0_WP | X86_CR0_PG);
-	port_write_cr4(port_read_cr4() | X86_CR4_PGE);
+	if (!(t->cpu_lacks & BOOT_NO_PGE))
+		port_write_cr4(port_read_cr4() | X86_CR4_PGE);
 }
 
-static bool leaf_is_possible(const struct boot_params *params)
+/* NULL, or why not. */
+static const char *leaf_problem(const struct boot_params *params)
 {
 	const struct table_geometry *g = table_geometry(params->paging);
+	uint32_t leaf = params->direct_leaf_bytes;
+	bool possible = g->depth == 0 || leaf == 1u << 12;
 
 	for (unsigned l = 0; l < g->depth; l++)
-		if (g->level[l].leaf && params->direct_leaf_bytes == table_span(g, l))
-			return true;
-	return g->depth == 0;
+		possible |= g->level[l].leaf && leaf == table_span(g, l);
+	if (!possible)
+		return "boot: no leaf of that size in this mode";
+	if (leaf == 1u << 22 && !g->wide && (params->cpu_lacks & BOOT_NO_PSE))
+		return "boot: this CPU has no 4 MiB pages (PSE); the direct map needs 4 KiB leaves";
+	if (leaf == 1u << 30 && (params->cpu_lacks & BOOT_NO_1G))
+		return "boot: this CPU has no 1 GiB pages; the direct map needs smaller leaves";
+	return NULL;
 }
 
 static int refuse(struct boot_result *result, int error, const char *why)
@@ -247,9 +263,25 @@ struct boot_work {
 	struct placement placement;
 	struct boot_tables tables;
 	struct frame_config config;
-	struct frame_range state;	  /* the state, and behind it the map's struct */
+	struct frame_range state;	  /* the state, behind it the map's struct, and the lock */
 	const struct frame_range *ranges; /* final address of the map's array */
 };
+
+static bool needs_lock(const struct boot_params *params)
+{
+	return params->config.cpus > 1 && !(params->frames->caps & FRAME_CAP_LOCKLESS);
+}
+
+/* Bytes from the state's start to the map's struct, and to the lock. */
+static uint64_t map_at(uint64_t state_bytes)
+{
+	return round_up_u64(state_bytes, 16);
+}
+
+static uint64_t lock_at(uint64_t state_bytes)
+{
+	return round_up_u64(map_at(state_bytes) + sizeof(struct memmap), sizeof(struct spinlock));
+}
 
 /* Steps 1 to 3: the map, and room for the state. */
 static int plan(const struct boot_params *params, struct boot_work *w, struct boot_result *result)
@@ -274,7 +306,8 @@ static int plan(const struct boot_params *params, struct boot_work *w, struct bo
 	if (!result->state_bytes)
 		return refuse(result, KERR_UNSUPPORTED, why);
 
-	uint64_t bytes = round_up_u64(result->state_bytes, 16) + sizeof(struct memmap);
+	uint64_t bytes = needs_lock(params) ? lock_at(result->state_bytes) + sizeof(struct spinlock)
+					    : map_at(result->state_bytes) + sizeof(struct memmap);
 
 	w->state.frames = frames_for_bytes(bytes);
 	if (placement_take(&w->placement, w->state.frames, 1, &w->state.first))
@@ -294,7 +327,8 @@ static int hand_over(const struct boot_params *params, struct boot_work *w,
 {
 	struct paddr pa = pfn_to_paddr(w->state.first);
 	char *state = port_ptr(vaddr_add(params->direct_map, pa.a));
-	struct memmap *map = (void *)(state + round_up_u64(result->state_bytes, 16));
+	struct memmap *map = (void *)(state + map_at(result->state_bytes));
+	struct spinlock *lock = (void *)(state + lock_at(result->state_bytes));
 
 	if (!w->map.frames)
 		return refuse(result, KERR_TOO_SMALL, "boot: no frame is left over");
@@ -307,7 +341,11 @@ static int hand_over(const struct boot_params *params, struct boot_work *w,
 	*map = w->map;
 	if (params->frames->init(state, map, &w->config))
 		return refuse(result, KERR_UNSUPPORTED, "boot: the frame allocator does not start");
-	result->frames = (struct frames){ params->frames, state };
+	result->frames = (struct frames){ params->frames, state, NULL };
+	if (needs_lock(params)) {
+		*lock = (struct spinlock){ 0 };
+		result->frames.lock = lock;
+	}
 	result->state_range = w->state;
 	result->map = w->map;
 	return 0;
@@ -319,8 +357,10 @@ int boot(const struct boot_params *params, struct boot_result *result)
 
 	memset(&w, 0, sizeof(w));
 	memset(result, 0, sizeof(*result));
-	if (!leaf_is_possible(params))
-		return refuse(result, KERR_INVALID, "boot: no leaf of that size in this mode");
+	const char *why = leaf_problem(params);
+
+	if (why)
+		return refuse(result, KERR_INVALID, why);
 	int error = plan(params, &w, result);
 
 	if (error)

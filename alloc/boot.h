@@ -21,6 +21,14 @@
 #include "alloc/memmap.h"
 #include "alloc/table/geometry.h"
 
+/* What a CPU may do without (CPUID): bits of boot_params.cpu_lacks. */
+enum boot_cpu_lack {
+	BOOT_NO_PSE = 1, /* 4 MiB pages (32-bit) */
+	BOOT_NO_PGE = 2, /* global pages */
+	BOOT_NO_NX = 4,	 /* EFER.NXE */
+	BOOT_NO_1G = 8,	 /* 1 GiB pages */
+};
+
 /* What the loader passes. All pointers are boot pointers (port_boot_ptr). */
 struct boot_params {
 	const struct firmware_range *entries; /* firmware's map, in RAM */
@@ -33,6 +41,7 @@ struct boot_params {
 	uint64_t direct_map_bytes;  /* most that fits there; RAM above it is left unused */
 	uint32_t direct_leaf_bytes; /* 4096; 2^22 (32-bit); 2^21 (PAE, 4- and 5-level); 2^30 (the
 				       latter two) */
+	uint32_t cpu_lacks;  /* enum boot_cpu_lack; nothing that these bits name is turned on */
 	uint64_t room_bytes; /* contiguous, zeroed room for what starts after boot: page-table
 				strategy, address spaces; 0: none */
 	const struct frame_ops *frames;
@@ -44,7 +53,7 @@ struct boot_params {
 struct boot_result {
 	struct frames frames; /* state pointer at its final address */
 	uint64_t state_bytes;
-	struct frame_range state_range; /* frames of the state and of its map, contiguous */
+	struct frame_range state_range; /* the state, its map, its lock: contiguous */
 	struct frame_range room;	/* frames of room_bytes */
 	uint64_t table_frames;		/* of them, page tables */
 	struct paddr top_table;		/* value for CR3; 0 without paging */
@@ -55,9 +64,9 @@ struct boot_result {
 	const char *why;       /* on failure: the reason, constant string */
 };
 
-/* Returns 0; KERR_INVALID (no such leaf size in this mode), KERR_TOO_SMALL (RAM does not hold it),
- * KERR_UNSUPPORTED (the frame allocator refuses this map), each with result->why. Context: CPU 0,
- * once a machine. Cost: O(direct map leaves) + the allocator's init. */
+/* Returns 0; KERR_INVALID (no such leaf size in this mode or on this CPU), KERR_TOO_SMALL (RAM does
+ * not hold it), KERR_UNSUPPORTED (the frame allocator refuses this map), each with result->why.
+ * Context: CPU 0, once a machine. Cost: O(direct map leaves) + the allocator's init. */
 int boot(const struct boot_params *params, struct boot_result *result) KERR_MUST_CHECK;
 
 #endif

@@ -62,6 +62,11 @@ void port_set_fault_handler(port_fault_handler handler, void *context);
 /* Number of the current CPU, 0 ... */
 unsigned port_cpu(void);
 
+/* One look of the current CPU at a lock (lock.h) that another CPU has, before the next: PAUSE. Does
+ * not return where the outside knows that the lock will not come free. */
+struct spinlock;
+void port_spin_wait(const struct spinlock *lock);
+
 /* The kernel cannot go on. WHY is a constant string. Does not return. */
 __attribute__((noreturn)) void port_panic(const char *why);
 

@@ -165,6 +165,11 @@ static void derive_geometry(struct control *c, const struct mmu_config *config)
 		c->reserved[2][1] |= c->leaf_levels & 1 << 2 ? X86_PTE_LARGE_PAT : 0;
 	}
 	c->reserved[0][1] = c->reserved[0][0];
+	c->leaves = 3; /* level 0, whatever bit 7 is there */
+	for (unsigned level = 1; level < MMU_LEVELS_MAX; level++)
+		c->leaves |= (uint16_t)((c->leaf_levels >> level & 1) << (2 * level + 1));
+	c->canonical_half = c->canonical_bits ? 1ull << (c->canonical_bits - 1) : 0;
+	c->canonical_high = c->canonical_bits ? ~0ull << c->canonical_bits : 0;
 }
 
 /* The table of section 5 without protection keys: one line of it. */

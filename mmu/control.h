@@ -32,14 +32,17 @@ struct control {
 	uint8_t levels;	     /* of the walk through memory; PAE: 2, below the registers */
 	uint8_t entry_shift; /* log2 of the entry's bytes */
 	uint8_t index_bits;
-	uint8_t leaf_levels;	/* bit l: PS = 1 at level l makes a leaf */
-	uint8_t large_shift;	/* log2 of the page size at level 1 */
-	uint8_t canonical_bits; /* 48 or 57; 0: linear addresses are 32 bits wide */
-	uint16_t pcid;		/* that new entries are tagged with */
-	uint64_t linear_mask;	/* 2^32 - 1, or all */
-	uint64_t root;		/* physical address of the top table */
-	uint64_t address_mask;	/* of an entry that points to a table or a 4 KiB page */
-	uint64_t pse36_mask;	/* 32-bit 4 MiB leaf: bits 20:13 that are address bits 39:32 */
+	uint8_t leaf_levels;	 /* bit l: PS = 1 at level l makes a leaf */
+	uint16_t leaves;	 /* bit 2 l + PS: an entry of level l with that PS is a leaf */
+	uint8_t large_shift;	 /* log2 of the page size at level 1 */
+	uint8_t canonical_bits;	 /* 48 or 57; 0: linear addresses are 32 bits wide */
+	uint64_t canonical_half; /* first non-canonical address */
+	uint64_t canonical_high; /* bits that a canonical address plus that has not */
+	uint16_t pcid;		 /* that new entries are tagged with */
+	uint64_t linear_mask;	 /* 2^32 - 1, or all */
+	uint64_t root;		 /* physical address of the top table */
+	uint64_t address_mask;	 /* of an entry that points to a table or a 4 KiB page */
+	uint64_t pse36_mask;	 /* 32-bit 4 MiB leaf: bits 20:13 that are address bits 39:32 */
 	uint64_t reserved[MMU_LEVELS_MAX][2]; /* [level][PS]; at level 0 both are the same */
 	struct control_verdict verdict[CONTROL_CONTEXTS][CONTROL_KINDS];
 };
@@ -51,22 +54,17 @@ static inline unsigned control_shift(const struct control *control, unsigned lev
 }
 
 static inline const struct control_verdict *control_verdict(const struct control *control,
-							    struct mmu_access access)
+							    unsigned context, unsigned kind)
 {
-	unsigned context = access.context == MMU_IMPLICIT ? MMU_SUPERVISOR : access.context;
-	unsigned kind = access.kind == MMU_RMW ? MMU_WRITE : access.kind;
-
+	context = context == MMU_IMPLICIT ? MMU_SUPERVISOR : context;
+	kind = kind == MMU_RMW ? MMU_WRITE : kind;
 	return &control->verdict[context][kind];
 }
 
 /* Does the linear address exist? Always, where linear addresses are 32 bits wide. */
 static inline bool control_canonical(const struct control *control, uint64_t va)
 {
-	unsigned unused = 64 - control->canonical_bits;
-
-	if (control->canonical_bits == 0)
-		return true;
-	return (uint64_t)((int64_t)(va << unused) >> unused) == va;
+	return ((va + control->canonical_half) & control->canonical_high) == 0;
 }
 
 /* What a register write asks the caches to do. */

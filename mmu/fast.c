@@ -11,7 +11,8 @@
  * Invariants beside F1-F4 of fast.h
  *  S1  With statistics, a non-empty slot is on exactly one list, that of the way whose stamp it
  *      stores to.
- *  S2  Without, every non-empty slot is in filled[0 .. filled_count).
+ *  S2  Without, every non-empty slot is in filled[0 .. filled_count), and its table's bit is set in
+ *      fast_tables.
  */
 #include "mmu/tlb.h"
 
@@ -104,7 +105,8 @@ void fast_fill(struct tlb *tlb, struct tlb_ref ref, const struct fast_fill *fill
 		if (slot_empty(slot))
 			remember(tlb, number);
 		tlb->fast_large |= fill->page_shift > X86_PAGE_SHIFT;
-		slot->stamp = &tlb->no_stamp;
+		tlb->fast_tables |= 1u << fill->table;
+		slot->stamp = NULL;
 	}
 	slot->tag[0] = fill->readable ? page : MMU_FAST_EMPTY;
 	slot->tag[1] = fill->writable ? page : MMU_FAST_EMPTY;
@@ -126,6 +128,7 @@ void fast_empty(struct tlb *tlb)
 		empty_slot(&tlb->slots[tlb->filled[i]]);
 	tlb->filled_count = 0;
 	tlb->fast_large = false;
+	tlb->fast_tables = 0;
 	for (unsigned i = 0; tlb->inclusive && i <= MMU_L1I_1G; i++) {
 		struct tlb_cache *cache = &tlb->cache[i];
 
@@ -144,6 +147,8 @@ void fast_drop_page(struct tlb *tlb, uint64_t va)
 		fast_empty(tlb);
 		return;
 	}
-	for (unsigned which = 0; which < TLB_FAST_TABLES; which++)
-		empty_slot(&tlb->slots[which * MMU_FAST_SLOTS + index]);
+	for (unsigned which = 0; which < TLB_FAST_TABLES; which++) {
+		if (tlb->fast_tables >> which & 1)
+			empty_slot(&tlb->slots[which * MMU_FAST_SLOTS + index]);
+	}
 }

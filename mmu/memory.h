@@ -19,7 +19,7 @@ static inline uint64_t memory_entry_read(const struct mmu_memory *ram, uint64_t 
 	const void *host = ram->bytes + at;
 	uint64_t ones = log2_bytes == 2 ? 0xffffffffull : ~0ull;
 
-	if (!memory_holds(ram, at, 1ull << log2_bytes))
+	if (at >= ram->bytes_size) /* both are aligned: there is no part of an entry */
 		return ones;
 	if (log2_bytes == 2)
 		return __atomic_load_n((const uint32_t *)host, __ATOMIC_RELAXED);
@@ -33,7 +33,7 @@ static inline bool memory_entry_swap(struct mmu_memory *ram, uint64_t at, unsign
 	void *host = ram->bytes + at;
 	uint32_t old32 = (uint32_t)old;
 
-	if (!memory_holds(ram, at, 1ull << log2_bytes))
+	if (at >= ram->bytes_size)
 		return true;
 	if (log2_bytes == 2)
 		return __atomic_compare_exchange_n((uint32_t *)host, &old32, (uint32_t) new, false,

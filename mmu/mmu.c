@@ -15,6 +15,7 @@
 #include "mmu/cpu.h"
 #include "mmu/memory.h"
 #include "mmu/stale.h"
+#include "mmu/tlb_ways.h"
 #include "mmu/walk.h"
 
 /* ---- A CPU ---- */
@@ -61,22 +62,39 @@ struct mmu_memory *mmu_cpu_memory(const struct mmu_cpu *cpu)
 
 /* ---- Judging and faults ---- */
 
-/* 0, or the error code of the protection fault. */
-static uint32_t judge(const struct control *control, struct mmu_access access,
-		      const struct mmu_entry *entry)
-{
-	const struct control_verdict *verdict = control_verdict(control, access);
-	bool user_page = entry->rights & MMU_RIGHT_U;
-	bool key_denies = verdict->deny[user_page] >> entry->key & 1;
+/* What an access may do, looked up once an access. */
+struct request {
+	struct mmu_access access;
+	bool fetch, writes;
+	const struct control_verdict *verdict;
+};
 
-	if ((verdict->allow >> entry->rights & 1) && !key_denies)
-		return 0;
-	return X86_PF_P | verdict->error_code | (key_denies ? X86_PF_PK : 0);
+static inline bool key_denies(const struct control_verdict *verdict, const struct mmu_entry *entry)
+{
+	return verdict->deny[entry->rights / MMU_RIGHT_U & 1] >> entry->key & 1;
 }
 
-static bool writes(struct mmu_access access)
+static inline bool allowed(const struct control_verdict *verdict, const struct mmu_entry *entry)
 {
-	return access.kind == MMU_WRITE || access.kind == MMU_RMW;
+	return (verdict->allow >> entry->rights & 1) && !key_denies(verdict, entry);
+}
+
+/* 0, or the error code of the protection fault. */
+static inline uint32_t judge(const struct control_verdict *verdict, const struct mmu_entry *entry)
+{
+	if (allowed(verdict, entry))
+		return 0;
+	return X86_PF_P | verdict->error_code | (key_denies(verdict, entry) ? X86_PF_PK : 0);
+}
+
+static inline struct request request_of(const struct control *control, struct mmu_access access)
+{
+	return (struct request){
+		.access = access,
+		.fetch = access.kind == MMU_FETCH,
+		.writes = access.kind == MMU_WRITE || access.kind == MMU_RMW,
+		.verdict = control_verdict(control, access.context, access.kind),
+	};
 }
 
 static uint32_t fail(struct mmu_result *result, uint32_t vector, uint32_t error_code, uint64_t cr2)
@@ -86,8 +104,9 @@ static uint32_t fail(struct mmu_result *result, uint32_t vector, uint32_t error_
 	return vector;
 }
 
-static uint32_t page_fault(struct mmu_cpu *cpu, uint64_t va, uint32_t error_code,
-			   struct mmu_result *result)
+/* @missed: nothing was found in the L1 and the L2. */
+static uint32_t page_fault(struct mmu_cpu *cpu, uint64_t va, bool fetch, bool missed,
+			   uint32_t error_code, struct mmu_result *result)
 {
 	struct control *control = &cpu->control;
 
@@ -100,56 +119,75 @@ static uint32_t page_fault(struct mmu_cpu *cpu, uint64_t va, uint32_t error_code
 	else
 		cpu->counts.faults_protection++;
 	control->state.cr2 = va;
-	tlb_drop_page(&cpu->tlb, va, control->pcid, true);
+	if (missed)
+		tlb_drop_missed_page(&cpu->tlb, va, control->pcid, fetch);
+	else
+		tlb_drop_page(&cpu->tlb, va, control->pcid, true);
 	tlb_drop_psc_path(&cpu->tlb, va, control->pcid, control->index_bits);
 	return fail(result, MMU_PF, error_code, va);
 }
 
-/* The error code of a walk's end for an access; 0: it succeeds. */
-static uint32_t walk_verdict(const struct control *control, struct mmu_access access,
-			     const struct walk *walk, uint32_t *error_code)
+/* What a walk's end means for an access: 0 or MMU_PF, and the error code. */
+static inline uint32_t walk_verdict(const struct control_verdict *verdict, const struct walk *walk,
+				    uint32_t *error_code)
 {
-	uint32_t bits = control_verdict(control, access)->error_code;
-
+	*error_code = 0;
+	if (walk->end == WALK_MAPPED && allowed(verdict, &walk->leaf))
+		return MMU_NO_FAULT;
 	if (walk->end == WALK_MAPPED)
-		*error_code = judge(control, access, &walk->leaf);
+		*error_code = judge(verdict, &walk->leaf);
 	else
-		*error_code = bits | (walk->end == WALK_RESERVED ? X86_PF_P | X86_PF_RSVD : 0);
-	return walk->end != WALK_MAPPED || *error_code != 0 ? MMU_PF : MMU_NO_FAULT;
+		*error_code = verdict->error_code |
+			      (walk->end == WALK_RESERVED ? X86_PF_P | X86_PF_RSVD : 0);
+	return MMU_PF;
 }
 
 /* ---- Walks with effects ---- */
 
-static void insert_walk(struct mmu_cpu *cpu, uint64_t va, const struct walk *walk)
+static inline void insert_walk(struct mmu_cpu *cpu, uint64_t va, const struct walk *walk)
 {
 	const struct control *control = &cpu->control;
 
-	for (unsigned level = walk->top - walk->latched; level + 1 > walk->bottom + 1u; level--) {
-		struct mmu_entry table = {
-			.page = { walk->value[level] & control->address_mask },
-			.rights = walk_rights(walk->chain[level]),
-		};
+	for (unsigned level = walk->top - walk->latched; level > walk->bottom; level--) {
+		struct mmu_entry table = walk_entry(
+			walk->value[level] & control->address_mask,
+			(struct walk_attributes){ .rights = walk_rights(walk->chain[level]) });
 
 		tlb_insert_psc(&cpu->tlb, va, control->pcid, level, control->index_bits, &table);
 	}
 	tlb_insert_l2(&cpu->tlb, va, control->pcid, &walk->leaf);
 }
 
+/*
+ * A and D, after a walk that has not found them all set or does not succeed. False: an entry has
+ * changed since it was read.
+ */
+static bool mark(struct mmu_cpu *cpu, const struct walk *walk, uint64_t leaf_bits,
+		 struct mmu_result *result)
+{
+	struct walk_marks marks = { 0, 0 };
+	bool settled = walk_mark(&cpu->control, cpu->ram, walk, leaf_bits, &marks);
+
+	cpu->counts.accessed_writes += marks.accessed;
+	cpu->counts.dirty_writes += marks.dirty;
+	cpu->counts.walk_restarts += !settled;
+	result->ad_writes += marks.accessed + marks.dirty;
+	return settled;
+}
+
 /* Walk, mark, and walk again while entries change underneath. Returns 0 or MMU_PF. */
-static uint32_t walk_for(struct mmu_cpu *cpu, uint64_t va, struct mmu_access access,
+static uint32_t walk_for(struct mmu_cpu *cpu, uint64_t va, const struct request *request,
 			 struct walk *walk, uint32_t *error_code, struct mmu_result *result)
 {
 	const struct control *control = &cpu->control;
+	uint64_t leaf_bits = X86_PTE_A | (request->writes ? X86_PTE_D : 0);
 
 	for (;;) {
 		struct tlb_ref ref =
 			tlb_find_psc(&cpu->tlb, va, control->pcid, control->index_bits);
 		const struct mmu_entry *cached = NULL;
-		struct walk_marks marks = { 0, 0 };
 		struct walk_start start;
-		uint64_t leaf_bits = X86_PTE_A | (writes(access) ? X86_PTE_D : 0);
 		uint32_t vector, reads;
-		bool settled;
 
 		if (ref.way != TLB_NO_WAY) {
 			cached = tlb_entry(&cpu->tlb, ref);
@@ -163,66 +201,61 @@ static uint32_t walk_for(struct mmu_cpu *cpu, uint64_t va, struct mmu_access acc
 		reads = walk->top - walk->bottom + 1u - walk->latched;
 		cpu->counts.entry_reads += reads;
 		result->entry_reads += (uint8_t)reads;
-		vector = walk_verdict(control, access, walk, error_code);
+		vector = walk_verdict(request->verdict, walk, error_code);
 		if (cpu->checking)
-			stale_check_tables(cpu, va, access, walk, cached);
-		settled = (vector == 0 && walk_marked(walk, leaf_bits)) ||
-			  walk_mark(control, cpu->ram, walk, vector ? 0 : leaf_bits, &marks);
-		cpu->counts.accessed_writes += marks.accessed;
-		cpu->counts.dirty_writes += marks.dirty;
-		result->ad_writes += marks.accessed + marks.dirty;
-		if (!settled) {
-			cpu->counts.walk_restarts++;
+			stale_check_tables(cpu, va, request->access, walk, cached);
+		if ((vector != 0 || !walk_marked(walk, leaf_bits)) &&
+		    !mark(cpu, walk, vector ? 0 : leaf_bits, result))
 			continue;
-		}
-		walk->leaf.dirty |= writes(access);
+		if (request->writes)
+			walk_entry_dirtied(&walk->leaf);
 		if (cpu->checking && cached != NULL)
-			stale_check_walk(cpu, va, access, walk, cached, vector);
+			stale_check_walk(cpu, va, request->access, walk, cached, vector);
 		return vector;
 	}
 }
 
 /* ---- One page ---- */
 
-static uint64_t physical(const struct mmu_entry *entry, uint64_t va)
+static inline uint64_t physical(const struct mmu_entry *entry, uint64_t va)
 {
 	return entry->page.a | (va & ((1ull << entry->page_shift) - 1));
 }
 
 /* Let the fast path serve the next accesses of this context to this page. */
-static void offer_fast(struct mmu_cpu *cpu, uint64_t va, struct mmu_access access,
-		       struct tlb_ref ref, const struct mmu_entry *entry)
+static inline void offer_fast(struct mmu_cpu *cpu, uint64_t va, const struct request *request,
+			      struct tlb_ref ref, const struct mmu_entry *entry)
 {
 	const struct control *control = &cpu->control;
+	unsigned context = request->access.context;
 	uint64_t frame = physical(entry, va) & MMU_FAST_PAGE;
-	bool fetch = access.kind == MMU_FETCH;
-	struct mmu_access read = { fetch ? MMU_FETCH : MMU_READ, access.context, 0 };
-	struct mmu_access write = { MMU_WRITE, access.context, 0 };
 	struct fast_fill fill = {
-		.table = fast_table(access.context, fetch),
+		.table = fast_table(context, request->fetch),
 		.va = va,
 		.host = cpu->ram->bytes + frame,
 		.page_shift = entry->page_shift,
+		/* The access at hand has been judged, and is allowed. */
+		.readable = true,
+		.writable = true,
 	};
 
 	if (cpu->watched || !memory_holds(cpu->ram, frame, X86_PAGE_BYTES))
 		return;
-	/* The access at hand has been judged, and is allowed. */
-	fill.readable = !writes(access) || judge(control, read, entry) == 0;
-	fill.writable =
-		writes(access) || (!fetch && entry->dirty && judge(control, write, entry) == 0);
+	if (request->writes)
+		fill.readable = allowed(control_verdict(control, context, MMU_READ), entry);
+	else
+		fill.writable = !request->fetch && entry->dirty &&
+				allowed(control_verdict(control, context, MMU_WRITE), entry);
 	fast_fill(&cpu->tlb, ref, &fill);
 }
 
 /* L1, then L2 with a fill of L1. */
-static struct tlb_ref look_up(struct mmu_cpu *cpu, uint64_t va, bool fetch, uint8_t *source)
+static inline struct tlb_ref look_up(struct mmu_cpu *cpu, uint64_t va, bool fetch, uint8_t *source)
 {
 	unsigned pcid = cpu->control.pcid;
-	struct tlb_ref ref = { 0, TLB_NO_WAY };
+	struct tlb_ref ref;
 	struct mmu_entry entry;
 
-	if (!cpu->config.statistics)
-		return ref;
 	ref = tlb_find_l1(&cpu->tlb, va, pcid, fetch);
 	*source = MMU_FROM_L1;
 	if (ref.way != TLB_NO_WAY)
@@ -241,10 +274,9 @@ static struct tlb_ref look_up(struct mmu_cpu *cpu, uint64_t va, bool fetch, uint
 }
 
 /* After a miss (@again false), or for the D bit of an entry that was found. */
-static uint32_t translate_by_walk(struct mmu_cpu *cpu, uint64_t va, struct mmu_access access,
+static uint32_t translate_by_walk(struct mmu_cpu *cpu, uint64_t va, const struct request *request,
 				  bool again, uint64_t *paddr, struct mmu_result *result)
 {
-	bool fetch = access.kind == MMU_FETCH;
 	struct tlb_ref ref = { 0, TLB_NO_WAY };
 	uint32_t error_code;
 	struct walk walk;
@@ -253,64 +285,94 @@ static uint32_t translate_by_walk(struct mmu_cpu *cpu, uint64_t va, struct mmu_a
 		cpu->counts.dirty_walks++;
 	else
 		cpu->counts.walks++;
-	if (walk_for(cpu, va, access, &walk, &error_code, result))
-		return page_fault(cpu, va, error_code, result);
+	if (walk_for(cpu, va, request, &walk, &error_code, result))
+		return page_fault(cpu, va, request->fetch, !again, error_code, result);
 	if (again)
 		tlb_forget_data_page(&cpu->tlb, va, cpu->control.pcid);
 	if (cpu->config.statistics) {
 		insert_walk(cpu, va, &walk);
-		ref = tlb_insert_l1(&cpu->tlb, va, cpu->control.pcid, fetch, &walk.leaf);
+		ref = tlb_insert_l1(&cpu->tlb, va, cpu->control.pcid, request->fetch, &walk.leaf);
 	}
-	offer_fast(cpu, va, access, ref, &walk.leaf);
+	offer_fast(cpu, va, request, ref, &walk.leaf);
 	*paddr = physical(&walk.leaf, va);
 	return MMU_NO_FAULT;
 }
 
-static uint32_t translate_page(struct mmu_cpu *cpu, uint64_t va, struct mmu_access access,
-			       uint64_t *paddr, struct mmu_result *result)
+static void invalidate_by_chance(struct mmu_cpu *cpu)
 {
-	bool fetch = access.kind == MMU_FETCH;
+	if (tlb_random(&cpu->tlb) % cpu->config.spurious_invalidation == 0)
+		cpu->counts.spurious += tlb_drop_random(&cpu->tlb);
+}
+
+static inline uint32_t translate_page(struct mmu_cpu *cpu, uint64_t va,
+				      const struct request *request, uint64_t *paddr,
+				      struct mmu_result *result)
+{
 	const struct mmu_entry *entry;
-	uint8_t source = MMU_FROM_NOWHERE;
-	struct tlb_ref ref;
+	uint8_t source = MMU_FROM_WALK;
+	struct tlb_ref ref = { 0, TLB_NO_WAY };
 	uint32_t error_code;
 
 	cpu->front.tick++;
-	cpu->front.fetches += fetch;
+	cpu->front.fetches += request->fetch;
 	if (cpu->control.mode == MMU_MODE_NONE) {
 		*paddr = va;
-		result->source = source;
+		result->source = MMU_FROM_NOWHERE;
 		return MMU_NO_FAULT;
 	}
-	if (cpu->config.spurious_invalidation &&
-	    tlb_random(&cpu->tlb) % cpu->config.spurious_invalidation == 0)
-		cpu->counts.spurious += tlb_drop_random(&cpu->tlb);
-	ref = look_up(cpu, va, fetch, &source);
+	if (cpu->config.spurious_invalidation)
+		invalidate_by_chance(cpu);
+	if (cpu->config.statistics)
+		ref = look_up(cpu, va, request->fetch, &source);
 	if (ref.way == TLB_NO_WAY) {
 		result->source = MMU_FROM_WALK;
-		return translate_by_walk(cpu, va, access, false, paddr, result);
+		return translate_by_walk(cpu, va, request, false, paddr, result);
 	}
 	entry = tlb_entry(&cpu->tlb, ref);
 	result->source = source > result->source ? source : result->source;
-	error_code = judge(&cpu->control, access, entry);
+	error_code = judge(request->verdict, entry);
 	if (error_code)
-		return page_fault(cpu, va, error_code, result);
-	if (writes(access) && !entry->dirty)
-		return translate_by_walk(cpu, va, access, true, paddr, result);
+		return page_fault(cpu, va, request->fetch, false, error_code, result);
+	if (request->writes && !entry->dirty)
+		return translate_by_walk(cpu, va, request, true, paddr, result);
 	*paddr = physical(entry, va);
 	if (cpu->checking)
-		stale_check_hit(cpu, va, access, source, entry, *paddr);
-	offer_fast(cpu, va, access, ref, entry);
+		stale_check_hit(cpu, va, request->access, source, entry, *paddr);
+	offer_fast(cpu, va, request, ref, entry);
+	return MMU_NO_FAULT;
+}
+
+/* An access that crosses into another page: page by page. */
+static uint32_t translate_pages(struct mmu_cpu *cpu, uint64_t at, uint32_t left,
+				const struct request *request, struct mmu_result *result)
+{
+	while (left > 0) {
+		struct mmu_piece *piece = &result->piece[result->pieces];
+		uint32_t in_page = X86_PAGE_BYTES - (uint32_t)(at % X86_PAGE_BYTES);
+
+		piece->bytes = left < in_page ? left : in_page;
+		if (translate_page(cpu, at, request, &piece->paddr.a, result))
+			return result->fault.vector;
+		result->pieces++;
+		left -= piece->bytes;
+		at = (at + piece->bytes) & cpu->control.linear_mask;
+	}
 	return MMU_NO_FAULT;
 }
 
 uint32_t mmu_translate_slow(struct mmu_cpu *cpu, struct vaddr va, uint32_t bytes, uint32_t packed,
 			    struct mmu_result *result)
 {
-	const struct mmu_access access = { packed & 0xff, packed >> 8 & 0xff, packed >> 16 & 0xff };
+	/* Made of one word: a struct made of bytes would be read back as a word too early. */
+	const union {
+		uint32_t packed;
+		struct mmu_access access;
+	} whole = { .packed = packed };
+	const struct mmu_access access = whole.access;
 	const struct control *control = &cpu->control;
 	uint64_t at = va.a & control->linear_mask;
-	uint32_t left = bytes;
+	uint64_t last = at + bytes - 1;
+	struct request request;
 
 	if (bytes - 1 >= MMU_ACCESS_MAX_BYTES || access.kind >= MMU_KINDS ||
 	    access.context >= MMU_CONTEXTS)
@@ -322,22 +384,18 @@ uint32_t mmu_translate_slow(struct mmu_cpu *cpu, struct vaddr va, uint32_t bytes
 	result->pieces = 0;
 	result->source = MMU_FROM_L1;
 	result->psc_hits = result->entry_reads = result->ad_writes = 0;
-	if (!control_canonical(control, at) || !control_canonical(control, at + bytes - 1)) {
+	if (!control_canonical(control, at) || !control_canonical(control, last)) {
 		cpu->counts.faults_address++;
 		result->source = MMU_FROM_NOWHERE;
 		return fail(result, access.via_ss ? MMU_SS : MMU_GP, 0, 0);
 	}
-	while (left > 0) {
-		struct mmu_piece *piece = &result->piece[result->pieces];
-		uint32_t in_page = X86_PAGE_BYTES - (uint32_t)(at % X86_PAGE_BYTES);
-
-		piece->bytes = left < in_page ? left : in_page;
-		if (translate_page(cpu, at, access, &piece->paddr.a, result))
-			return result->fault.vector;
-		result->pieces++;
-		left -= piece->bytes;
-		at = (at + piece->bytes) & control->linear_mask;
-	}
+	request = request_of(control, access);
+	if ((at ^ last) >> X86_PAGE_SHIFT)
+		return translate_pages(cpu, at, bytes, &request, result);
+	result->piece[0].bytes = bytes;
+	if (translate_page(cpu, at, &request, &result->piece[0].paddr.a, result))
+		return result->fault.vector;
+	result->pieces = 1;
 	return MMU_NO_FAULT;
 }
 
@@ -456,6 +514,7 @@ uint32_t mmu_walk(const struct mmu_cpu *cpu, struct vaddr va, const struct mmu_a
 	static const struct mmu_access query = { MMU_READ, MMU_SUPERVISOR, 0 };
 	const struct control *control = &cpu->control;
 	uint64_t at = va.a & control->linear_mask;
+	const struct control_verdict *verdict;
 	struct walk walk;
 	uint32_t error_code;
 
@@ -479,8 +538,8 @@ uint32_t mmu_walk(const struct mmu_cpu *cpu, struct vaddr va, const struct mmu_a
 		out->leaf = walk.leaf;
 		out->paddr.a = physical(&walk.leaf, at);
 	}
-	if (walk_verdict(control, access ? *access : query, &walk, &error_code) &&
-	    (access || !out->mapped))
+	verdict = request_of(control, access ? *access : query).verdict;
+	if (walk_verdict(verdict, &walk, &error_code) && (access || !out->mapped))
 		out->fault = (struct mmu_fault){ MMU_PF, error_code, { at } };
 	return out->fault.vector;
 }
@@ -488,7 +547,7 @@ uint32_t mmu_walk(const struct mmu_cpu *cpu, struct vaddr va, const struct mmu_a
 uint32_t mmu_judge(const struct mmu_cpu *cpu, struct mmu_access access,
 		   const struct mmu_entry *entry)
 {
-	return judge(&cpu->control, access, entry);
+	return judge(request_of(&cpu->control, access).verdict, entry);
 }
 
 void mmu_visit_cached(const struct mmu_cpu *cpu, enum mmu_cache_id cache, mmu_visit_fn visit,

@@ -530,13 +530,24 @@ struct mmu_stale {
 	const struct mmu_walk *fresh; /* what a fresh walk gives; valid during the call */
 };
 
+/* An entry that a walk has read, in the frame that it takes for a page table. */
+struct mmu_table_read {
+	struct paddr at;
+	bool linked; /* a fresh walk reads the same entry: the tables in memory lead there */
+	/* The entry that leads to this table, if linked and not the top one; else MMU_NO_PARENT. */
+	struct paddr parent;
+};
+
+#define MMU_NO_PARENT (~0ull)
+
 struct mmu_checker {
 	void *context;
 	/* Called for each stale use, before the access goes on with what is cached. Must not use
 	 * this CPU. Who wrote the entry last (fresh->entry[].at) is for the callee to look up. */
 	void (*stale)(void *context, const struct mmu_stale *stale);
-	/* Is this frame a page table now? NULL: not asked. Called for every entry a walk reads. */
-	bool (*is_table)(void *context, struct pfn frame);
+	/* Is the frame of read->at a page table now? NULL: not asked. Called for every entry that
+	 * a walk reads. False: MMU_STALE_TABLE. */
+	bool (*is_table)(void *context, const struct mmu_table_read *read);
 };
 
 /**

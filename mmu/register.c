@@ -237,7 +237,8 @@ static void unlock(struct mmu_cpu *cpu)
 /* F4, for what is posted and watched now. Under the lock. */
 static void set_blocking(struct mmu_cpu *cpu)
 {
-	if (cpu->posted > 0 || cpu->watched)
+	/* A plain load would be merged with that of `watched` and take the lock's byte along. */
+	if (__atomic_load_n(&cpu->posted, __ATOMIC_RELAXED) > 0 || cpu->watched)
 		fast_block(&cpu->tlb);
 	else
 		fast_unblock(&cpu->tlb);

@@ -48,6 +48,19 @@ void stale_check_hit(struct mmu_cpu *cpu, uint64_t va, struct mmu_access access,
 		report(cpu, &stale);
 }
 
+/* What a fresh walk says about the table that holds the entry at @at. */
+static struct mmu_table_read table_read(const struct mmu_walk *fresh, uint64_t at)
+{
+	struct mmu_table_read read = { .at = { at }, .parent = { MMU_NO_PARENT } };
+
+	for (uint32_t i = 0; i < fresh->count && !read.linked; i++) {
+		read.linked = fresh->entry[i].at.a == at;
+		if (read.linked && i > 0 && !fresh->entry[i - 1].latched)
+			read.parent = fresh->entry[i - 1].at;
+	}
+	return read;
+}
+
 void stale_check_tables(struct mmu_cpu *cpu, uint64_t va, struct mmu_access access,
 			const struct walk *walk, const struct mmu_entry *cached)
 {
@@ -64,12 +77,12 @@ void stale_check_tables(struct mmu_cpu *cpu, uint64_t va, struct mmu_access acce
 		return;
 	if (cached != NULL)
 		stale.cached = *cached;
+	mmu_walk(cpu, stale.va, &access, &fresh);
 	for (unsigned level = walk->top - walk->latched; level + 1 > walk->bottom; level--) {
-		struct pfn frame = { walk->at[level] >> X86_PAGE_SHIFT };
+		struct mmu_table_read read = table_read(&fresh, walk->at[level]);
 
-		if (cpu->checker.is_table(cpu->checker.context, frame))
+		if (cpu->checker.is_table(cpu->checker.context, &read))
 			continue;
-		mmu_walk(cpu, stale.va, &access, &fresh);
 		stale.used.a = walk->at[level];
 		report(cpu, &stale);
 	}

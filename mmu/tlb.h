@@ -33,15 +33,25 @@ struct tlb_way {
 /* Tags, stamps and entries are arrays of their own: a look-up scans tags, an eviction stamps. */
 struct tlb_cache {
 	uint64_t *tag;	 /* 0: invalid */
-	uint64_t *stamp; /* time of last use; survives invalidation */
+	uint64_t *stamp; /* time of last use; what invalidation does to it: T5 */
 	struct tlb_way *way;
 	uint32_t sets;
 	uint32_t ways;
-	uint32_t holds;
 	uint32_t replacement;
+	uint64_t stamp_kept;		 /* mask: what invalidation leaves of a stamp */
 	uint32_t free;			 /* invalid ways */
 	uint32_t live[MMU_SIZE_CLASSES]; /* valid entries by class */
+	uint32_t global;		 /* of those, entries with G */
 	uint32_t cut;			 /* of those, pieces of larger pages */
+};
+
+/* Structures that are looked up side by side. */
+enum tlb_group { TLB_L1D = 0, TLB_L1I, TLB_L2, TLB_GROUPS };
+
+/* Where a group caches pages of one class: which structure, in pieces of which class. */
+struct tlb_home {
+	uint8_t cache; /* MMU_CACHES: nowhere */
+	uint8_t size;
 };
 
 /* Fast slots of one L1 way form a doubly linked list. */
@@ -53,6 +63,9 @@ struct tlb_link {
 
 struct tlb {
 	struct tlb_cache cache[MMU_CACHES];
+	uint64_t live; /* bit 4 * cache + class: that cache has valid entries of that class */
+	uint32_t cut;  /* pieces of larger pages, in all caches */
+	struct tlb_home home[TLB_GROUPS][MMU_SIZE_CLASSES];
 	struct mmu_front *front;
 	bool inclusive;			/* with statistics: F1 */
 	struct mmu_fast_slot *slots;	/* TLB_FAST_TABLES tables */
@@ -60,9 +73,9 @@ struct tlb {
 	struct tlb_link *links;		/* with statistics: one a slot */
 	uint16_t *filled;		/* without: slots filled since all were emptied */
 	uint32_t filled_count;
-	bool fast_large;   /* without: one of them came from a page larger than 4 KiB */
-	uint64_t no_stamp; /* without: what slots stamp */
-	uint64_t tick;	   /* of everything but the L1s */
+	bool fast_large;      /* without: one of them came from a page larger than 4 KiB */
+	uint32_t fast_tables; /* without: bit t: slots of enum fast_table t were filled */
+	uint64_t tick;	      /* of everything but the L1s */
 	uint64_t random;
 	uint8_t class_shift[MMU_SIZE_CLASSES];
 	/* Counts. */
@@ -73,7 +86,7 @@ struct tlb {
 
 /* A valid way: cache and index, as found by a look-up. */
 struct tlb_ref {
-	uint8_t cache;
+	uint32_t cache;
 	uint32_t way; /* TLB_NO_WAY: none */
 };
 
@@ -85,23 +98,13 @@ void tlb_init(struct tlb *tlb, const struct mmu_config *config, struct mmu_front
 /* log2 of large pages changes with the mode: 21 or 22. */
 void tlb_set_large_shift(struct tlb *tlb, unsigned shift);
 
-/* Look-ups stamp what they find. The L1 look-up uses the front's tick as it is. */
-struct tlb_ref tlb_find_l1(struct tlb *tlb, uint64_t va, unsigned pcid, bool fetch);
-struct tlb_ref tlb_find_l2(struct tlb *tlb, uint64_t va, unsigned pcid);
-/* The deepest paging-structure-cache entry for @va; its level is 1 + cache - MMU_PSC_PDE. */
-struct tlb_ref tlb_find_psc(struct tlb *tlb, uint64_t va, unsigned pcid, unsigned index_bits);
-
 static inline const struct mmu_entry *tlb_entry(const struct tlb *tlb, struct tlb_ref ref)
 {
 	return &tlb->cache[ref.cache].way[ref.way].entry;
 }
 
-/* Insert as most recently used. The L1 insertion returns the way. */
-struct tlb_ref tlb_insert_l1(struct tlb *tlb, uint64_t va, unsigned pcid, bool fetch,
-			     const struct mmu_entry *entry);
-void tlb_insert_l2(struct tlb *tlb, uint64_t va, unsigned pcid, const struct mmu_entry *entry);
-void tlb_insert_psc(struct tlb *tlb, uint64_t va, unsigned pcid, unsigned level,
-		    unsigned index_bits, const struct mmu_entry *entry);
+/* A way to fill, counted from @first, by the policies that are not MMU_LRU. */
+uint32_t tlb_choose_unlike_lru(struct tlb *tlb, const struct tlb_cache *cache, uint32_t first);
 
 /* What a drop covers. */
 enum tlb_scope {
@@ -113,6 +116,8 @@ enum tlb_scope {
 
 /* The page of @va in all TLBs, under @pcid and, if asked, global. */
 void tlb_drop_page(struct tlb *tlb, uint64_t va, unsigned pcid, bool global);
+/* The same for the current PCID, after a look-up in an L1 and the L2 has found nothing. */
+void tlb_drop_missed_page(struct tlb *tlb, uint64_t va, unsigned pcid, bool fetch);
 /* Before its reinsertion with D = 1: the page in the L1D and the L2, uncounted. */
 void tlb_forget_data_page(struct tlb *tlb, uint64_t va, unsigned pcid);
 /* TLB entries in scope, and the paging-structure caches of the PCID or of all. */

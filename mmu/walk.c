@@ -36,21 +36,64 @@ static uint64_t walk_chain(uint8_t rights)
 	return ~judged | (uint64_t)(rights & 3) << 1 | (uint64_t)(rights >> 2) << 63;
 }
 
-static void set_leaf(const struct control *c, unsigned level, uint64_t value, uint64_t chain,
-		     struct mmu_entry *leaf)
-{
-	unsigned shift = level == 1 ? c->large_shift : control_shift(c, level);
-	uint64_t pat = level == 0 ? X86_PTE_PAT : X86_PTE_LARGE_PAT;
+/* What a mode's entries look like: constants, so that a walker is compiled for each form. */
+struct entry_form {
+	unsigned log2_bytes, index_bits;
+	bool pse36; /* 4 MiB leaves have address bits above 31 */
+};
+static const struct entry_form form_4byte = { 2, 10, true };
+static const struct entry_form form_8byte = { 3, 9, false };
 
-	leaf->page.a = value & c->address_mask & ~0ull << shift;
-	if (level == 1) /* PSE-36: entry bit 13 is address bit 32 */
-		leaf->page.a |= (value & c->pse36_mask) << (32 - 13);
-	leaf->page_shift = (uint8_t)shift;
-	leaf->rights = walk_rights(chain);
-	leaf->key = value >> X86_PTE_KEY_SHIFT & 15;
-	leaf->pat = (uint8_t)((value & pat ? 4 : 0) | (value >> 3 & 3)); /* PCD, PWT: bits 4:3 */
-	leaf->dirty = value >> 6 & 1;
-	leaf->global = (value & X86_PTE_G) && (c->state.cr4 & X86_CR4_PGE);
+static inline void set_leaf(const struct control *c, const struct entry_form form, unsigned level,
+			    uint64_t value, uint64_t chain, struct mmu_entry *leaf)
+{
+	unsigned shift = X86_PAGE_SHIFT + level * form.index_bits;
+	uint64_t pat = level == 0 ? X86_PTE_PAT : X86_PTE_LARGE_PAT;
+	uint64_t page = value & c->address_mask & ~0ull << shift;
+
+	if (form.pse36 && level == 1) /* entry bit 13 is address bit 32 */
+		page |= (value & c->pse36_mask) << (32 - 13);
+	*leaf = walk_entry(page, (struct walk_attributes){
+					 .page_shift = shift,
+					 .rights = walk_rights(chain),
+					 .key = value >> X86_PTE_KEY_SHIFT & 15,
+					 /* PCD and PWT are bits 4:3 */
+					 .pat = (value & pat ? 4 : 0) | (value >> 3 & 3),
+					 .dirty = value >> 6 & 1,
+					 .global = value >> 8 & (c->state.cr4 / X86_CR4_PGE) & 1,
+				 });
+}
+
+/* From @table, whose entries have @level, down to the end of the walk. */
+static inline __attribute__((always_inline)) void descend(const struct control *c,
+							  const struct mmu_memory *ram, uint64_t va,
+							  const struct entry_form form,
+							  uint64_t table, unsigned level,
+							  uint64_t chain, struct walk *w)
+{
+	for (;; level--) {
+		uint64_t index = va >> (X86_PAGE_SHIFT + level * form.index_bits) &
+				 ((1u << form.index_bits) - 1);
+		uint64_t at = table + (index << form.log2_bytes);
+		uint64_t value = memory_entry_read(ram, at, form.log2_bytes);
+		unsigned ps = value >> 7 & 1;
+
+		chain &= value ^ X86_PTE_XD;
+		w->at[level] = at;
+		w->value[level] = value;
+		w->chain[level] = chain;
+		if (!(value & X86_PTE_P) || (value & c->reserved[level][ps])) {
+			w->bottom = (uint8_t)level;
+			w->end = value & X86_PTE_P ? WALK_RESERVED : WALK_NOT_PRESENT;
+			return;
+		}
+		if (c->leaves >> (2 * level + ps) & 1)
+			break;
+		table = value & c->address_mask;
+	}
+	w->bottom = (uint8_t)level;
+	w->end = WALK_MAPPED;
+	set_leaf(c, form, level, w->value[level], chain, &w->leaf);
 }
 
 /* The PAE registers: level 2 without reading memory. False: not present. */
@@ -72,42 +115,24 @@ static bool start_pae(const struct control *c, uint64_t va, struct walk *w, uint
 void walk_run(const struct control *c, const struct mmu_memory *ram, uint64_t va,
 	      const struct walk_start *start, struct walk *w)
 {
-	uint64_t index_mask = (1ull << c->index_bits) - 1;
 	uint64_t chain = ~0ull;
 	uint64_t table = c->root;
-	unsigned level = c->levels - 1;
+	unsigned level = c->levels - 1u;
 
 	w->latched = false;
 	w->top = (uint8_t)level;
 	if (start != NULL) {
 		table = start->table;
-		level = w->top = start->level;
+		level = start->level;
+		w->top = (uint8_t)level;
 		chain = walk_chain(start->rights);
 	} else if (c->mode == MMU_MODE_PAE && !start_pae(c, va, w, &table)) {
 		return;
 	}
-	for (;; level--) {
-		uint64_t index = va >> control_shift(c, level) & index_mask;
-		uint64_t at = table + (index << c->entry_shift);
-		uint64_t value = memory_entry_read(ram, at, c->entry_shift);
-		bool ps = value & X86_PTE_PS;
-
-		chain &= value ^ X86_PTE_XD;
-		w->bottom = (uint8_t)level;
-		w->at[level] = at;
-		w->value[level] = value;
-		w->chain[level] = chain;
-		w->end = !(value & X86_PTE_P)		  ? WALK_NOT_PRESENT
-			 : value & c->reserved[level][ps] ? WALK_RESERVED
-							  : WALK_MAPPED;
-		if (w->end != WALK_MAPPED)
-			return;
-		if (level == 0 || (ps && (c->leaf_levels >> level & 1))) {
-			set_leaf(c, level, value, chain, &w->leaf);
-			return;
-		}
-		table = value & c->address_mask;
-	}
+	if (c->entry_shift == 3)
+		descend(c, ram, va, form_8byte, table, level, chain, w);
+	else
+		descend(c, ram, va, form_4byte, table, level, chain, w);
 }
 
 bool walk_mark(const struct control *c, struct mmu_memory *ram, const struct walk *w,

@@ -16,7 +16,7 @@ enum walk_end {
 /* Where a walk begins: at the root, or below an entry that a paging-structure cache holds. */
 struct walk_start {
 	uint64_t table; /* physical address of the table to read first */
-	uint8_t level;	/* of its entries */
+	unsigned level; /* of its entries */
 	uint8_t rights; /* MMU_RIGHT_* of the levels above */
 };
 
@@ -36,6 +36,45 @@ struct walk {
 static inline uint8_t walk_rights(uint64_t chain)
 {
 	return (uint8_t)((chain >> 1 & 3) | (chain >> 63 << 2));
+}
+
+/* The fields of struct mmu_entry beside the page, as words. */
+struct walk_attributes {
+	uint64_t page_shift, rights, key, pat, dirty, global;
+};
+
+/*
+ * An entry put together in two registers. Six stores of a byte each, copied as a word soon after,
+ * would make each copy wait until the bytes have left the store buffer: half of a miss.
+ */
+union walk_entry_words {
+	uint64_t words[2];
+	struct mmu_entry entry;
+};
+
+static inline struct mmu_entry walk_entry(uint64_t page, struct walk_attributes a)
+{
+	union walk_entry_words both = { .words = { page, a.page_shift | a.rights << 8 |
+								 a.key << 16 | a.pat << 24 |
+								 a.dirty << 32 | a.global << 40 } };
+
+	_Static_assert(offsetof(struct mmu_entry, page_shift) == 8 &&
+			       offsetof(struct mmu_entry, rights) == 9 &&
+			       offsetof(struct mmu_entry, key) == 10 &&
+			       offsetof(struct mmu_entry, pat) == 11 &&
+			       offsetof(struct mmu_entry, dirty) == 12 &&
+			       offsetof(struct mmu_entry, global) == 13,
+		       "walk_entry() knows the layout");
+	return both.entry;
+}
+
+/* D was set by a write: a word again, for the same reason. */
+static inline void walk_entry_dirtied(struct mmu_entry *entry)
+{
+	union walk_entry_words both = { .entry = *entry };
+
+	both.words[1] |= 1ull << 32;
+	*entry = both.entry;
 }
 
 /**

@@ -7,12 +7,11 @@
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 #include "sim/check_trial.h"
 #include "sim/lab.h"
-#include "sim/source_line.h"
+#include "sim/trap.h"
 
 /* A process that sleeps instead of working: wall clock, in units of its CPU time. */
 #define WALL_FACTOR 10
@@ -21,19 +20,14 @@ static struct trial_outcome *shared; /* in the trial's process: where it says ho
 
 static void die(int signal, siginfo_t *info, void *context)
 {
-	const ucontext_t *state = context;
-
 	/* Only once: what follows may fault too. */
 	struct sigaction plain = { .sa_handler = SIG_DFL };
 	sigaction(signal, &plain, NULL);
 	if (shared && !shared->failed) {
 		shared->failed = true;
 		strcpy(shared->kind, "crash");
-		char *place =
-			source_line((const void *)(uintptr_t)state->uc_mcontext.gregs[REG_RIP]);
-		snprintf(shared->message, sizeof(shared->message),
-			 "%s at host address %p, outside of the machine, at %s", strsignal(signal),
-			 signal == SIGSEGV || signal == SIGBUS ? info->si_addr : NULL, place);
+		trap_describe_crash(signal, info, context, shared->message,
+				    sizeof(shared->message));
 	}
 	_exit(1);
 }

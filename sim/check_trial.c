@@ -53,8 +53,13 @@ static void probe_found(void *context, const struct probe_finding *finding)
 
 /* ---- calls into the kernel ---- */
 
+/* Around each of them; PROBE_OFF afterwards. */
 static void watch(struct bench *bench, enum probe_phase phase)
 {
+	if (phase == PROBE_OFF)
+		trap_kernel_end();
+	else
+		trap_kernel_begin();
 	if (bench->pass == PASS_PROBED)
 		probe_phase(phase, phase == PROBE_RUN ? &bench->ignored : NULL);
 }

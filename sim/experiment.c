@@ -5,19 +5,30 @@
 #include <string.h>
 
 #include "sim/lab.h"
+#include "sim/plugin.h"
 #include "sim/run.h"
 #include "sim/size.h"
 
 /* The lists of [cells], outermost first. */
-enum axis { AXIS_TRACE = 0, AXIS_FRAMES, AXIS_MACHINE, AXIS_RAM, AXIS_START, AXIS_SEED, AXES };
+enum axis {
+	AXIS_TRACE = 0,
+	AXIS_FRAMES,
+	AXIS_HEAP,
+	AXIS_MACHINE,
+	AXIS_RAM,
+	AXIS_START,
+	AXIS_SEED,
+	AXES
+};
 
 static const struct {
 	const char *key;
 	const char *fallback; /* NULL: must be given */
 } axes[AXES] = {
-	[AXIS_TRACE] = { "trace", NULL },	    [AXIS_FRAMES] = { "frames", NULL },
-	[AXIS_MACHINE] = { "machine", "recorded" }, [AXIS_RAM] = { "ram", "recorded" },
-	[AXIS_START] = { "start", "ascending" },    [AXIS_SEED] = { "seed", "1" },
+	[AXIS_TRACE] = { "trace", NULL },   [AXIS_FRAMES] = { "frames", NULL },
+	[AXIS_HEAP] = { "heap", "none" },   [AXIS_MACHINE] = { "machine", "recorded" },
+	[AXIS_RAM] = { "ram", "recorded" }, [AXIS_START] = { "start", "ascending" },
+	[AXIS_SEED] = { "seed", "1" },
 };
 
 /* Keys of [options] and the switches of `kmemlab replay` that they are. */
@@ -34,6 +45,7 @@ static const struct {
 	{ "sample-ns", "--sample-ns" },
 	{ "check-events", "--check-events" },
 	{ "host-memory", "--host-memory" },
+	{ "time-limit", "--time-limit" },
 };
 
 struct source {
@@ -134,17 +146,37 @@ static char **read_list(const struct source *source, enum axis axis, GError **er
 	return list;
 }
 
-static void add_frames(GPtrArray *argv, const char *label)
+/* A path in the file is relative to the file. */
+static char *beside(const struct source *source, const char *path)
 {
-	char **parts = g_strsplit(label, ":", 2);
+	char *folder = g_path_get_dirname(source->path);
+	char *whole =
+		g_path_is_absolute(path) ? g_strdup(path) : g_build_filename(folder, path, NULL);
 
-	g_ptr_array_add(argv, g_strdup("--frames"));
-	g_ptr_array_add(argv, g_strdup(parts[0]));
+	g_free(folder);
+	return whole;
+}
+
+/* "name[:key=value,...]", where the name may be a plugin's file. */
+static void add_frames(const struct source *source, GPtrArray *argv, const char *text,
+		       struct experiment_cell *cell)
+{
+	char **parts = g_strsplit(text, ":", 2);
 	char **settings = g_strsplit(parts[1] ? parts[1] : "", ",", -1);
+	GPtrArray *set = g_ptr_array_new_with_free_func(g_free);
+
+	if (plugin_is_path(parts[0]))
+		cell->plugin_path = beside(source, parts[0]);
+	g_ptr_array_add(argv, g_strdup("--frames"));
+	g_ptr_array_add(argv, g_strdup(cell->plugin_path ? cell->plugin_path : parts[0]));
 	for (char **setting = settings; *setting; setting++) {
 		g_ptr_array_add(argv, g_strdup("--set"));
 		g_ptr_array_add(argv, g_strconcat("frames.", *setting, NULL));
+		g_ptr_array_add(set, g_strconcat("frames.", *setting, NULL));
 	}
+	g_ptr_array_add(set, NULL);
+	cell->frames = run_label(parts[0], "frames", (char **)set->pdata);
+	g_ptr_array_unref(set);
 	g_strfreev(settings);
 	g_strfreev(parts);
 }
@@ -153,6 +185,22 @@ static void add_pair(GPtrArray *argv, const char *option, const char *value)
 {
 	g_ptr_array_add(argv, g_strdup(option));
 	g_ptr_array_add(argv, g_strdup(value));
+}
+
+/* "tlsf:segment=16"; "none" adds nothing. */
+static void add_heap(GPtrArray *argv, const char *label)
+{
+	char **parts = g_strsplit(label, ":", 2);
+	char **settings = g_strsplit(parts[1] ? parts[1] : "", ",", -1);
+
+	if (strcmp(label, "none") != 0)
+		add_pair(argv, "--heap", parts[0]);
+	for (char **setting = settings; *setting; setting++) {
+		g_ptr_array_add(argv, g_strdup("--set"));
+		g_ptr_array_add(argv, g_strconcat("heap.", *setting, NULL));
+	}
+	g_strfreev(settings);
+	g_strfreev(parts);
 }
 
 static void add_options(const struct source *source, GPtrArray *argv)
@@ -173,11 +221,12 @@ static void add_options(const struct source *source, GPtrArray *argv)
 }
 
 /* Folder names: what tells cells apart, in letters that no shell minds. */
-static char *run_name(char **const lists[AXES], const char *const value[AXES], const char *trace)
+static char *run_name(char **const lists[AXES], const char *const value[AXES],
+		      const struct experiment_cell *cell)
 {
-	GString *name = g_string_new(trace);
+	GString *name = g_string_new(cell->trace);
 
-	g_string_append_printf(name, ".%s", value[AXIS_FRAMES]);
+	g_string_append_printf(name, ".%s", cell->frames);
 	for (unsigned axis = AXIS_MACHINE; axis < AXES; axis++)
 		if (axis == AXIS_SEED)
 			g_string_append_printf(name, ".s%s", value[axis]);
@@ -195,17 +244,13 @@ static struct experiment_cell *make_cell(const struct source *source,
 {
 	struct experiment_cell *cell = g_new0(struct experiment_cell, 1);
 	GPtrArray *argv = g_ptr_array_new();
-	char *folder = g_path_get_dirname(source->path);
 	char *base = g_path_get_basename(value[AXIS_TRACE]);
 
-	cell->trace_path = g_path_is_absolute(value[AXIS_TRACE])
-				   ? g_strdup(value[AXIS_TRACE])
-				   : g_build_filename(folder, value[AXIS_TRACE], NULL);
+	cell->trace_path = beside(source, value[AXIS_TRACE]);
 	cell->trace = g_str_has_suffix(base, ".kmt")
 			      ? g_strndup(base, strlen(base) - strlen(".kmt"))
 			      : g_strdup(base);
-	cell->run = run_name(lists, value, cell->trace);
-	cell->frames = g_strdup(value[AXIS_FRAMES]);
+	cell->heap = g_strdup(value[AXIS_HEAP]);
 	cell->machine = g_strdup(value[AXIS_MACHINE]);
 	cell->ram = g_strdup(value[AXIS_RAM]);
 	cell->start = g_strdup(value[AXIS_START]);
@@ -214,7 +259,9 @@ static struct experiment_cell *make_cell(const struct source *source,
 	g_ptr_array_add(argv, g_strdup("kmemlab"));
 	g_ptr_array_add(argv, g_strdup("replay"));
 	g_ptr_array_add(argv, g_strdup(cell->trace_path));
-	add_frames(argv, cell->frames);
+	add_frames(source, argv, value[AXIS_FRAMES], cell);
+	cell->run = run_name(lists, value, cell);
+	add_heap(argv, cell->heap);
 	add_pair(argv, "--machine", cell->machine);
 	if (strcmp(cell->ram, "recorded") != 0)
 		add_pair(argv, "--ram", cell->ram);
@@ -226,7 +273,6 @@ static struct experiment_cell *make_cell(const struct source *source,
 	g_free(named);
 	g_ptr_array_add(argv, NULL);
 	cell->argv = (char **)g_ptr_array_free(argv, FALSE);
-	g_free(folder);
 	g_free(base);
 	return cell;
 }
@@ -248,7 +294,7 @@ static bool is_seed(const char *text)
 
 static bool is_start(const char *text)
 {
-	enum replay_start start;
+	struct run_start start;
 
 	return run_parse_start(text, &start, NULL);
 }
@@ -262,7 +308,7 @@ static bool check_values(const struct source *source, char **const lists[AXES], 
 	} checks[] = {
 		{ AXIS_SEED, is_seed, "no number" },
 		{ AXIS_RAM, is_ram, "no size (512M, 2x, recorded)" },
-		{ AXIS_START, is_start, "not ascending, recorded or shuffled" },
+		{ AXIS_START, is_start, "not ascending, recorded, shuffled or a fixture" },
 	};
 
 	for (gsize i = 0; i < G_N_ELEMENTS(checks); i++) {
@@ -301,6 +347,8 @@ static void cell_free(gpointer data)
 	g_free(cell->trace_path);
 	g_free(cell->trace);
 	g_free(cell->frames);
+	g_free(cell->plugin_path);
+	g_free(cell->heap);
 	g_free(cell->machine);
 	g_free(cell->ram);
 	g_free(cell->start);

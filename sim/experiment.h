@@ -9,6 +9,7 @@
  *     [cells]
  *     trace = ../recorded/redis-page.kmt; ../recorded/thp-page.kmt
  *     frames = bitmap; bitmap:policy=next-fit; stack; buddy
+ *     heap = none
  *     machine = recorded
  *     ram = recorded; 1G; 2x
  *     seed = 1; 2; 3
@@ -24,7 +25,9 @@
  *
  * name is the folder under results/ (else the file's own). Every combination of the lists in
  * [cells] is a cell; items are separated by ";", which therefore begins no comment: that is "#", at
- * the start of a line. A trace's path is relative to the file; frames are name[:key=value,...];
+ * the start of a line. A trace's path is relative to the file, and so is a plugin's; frames are
+ * name[:key=value,...] or file.so[:key=value,...];
+ * heap is none (frame events are replayed) or name[:key=value,...] (heap events are);
  * machine a preset, a file or recorded; ram a size or a multiple of the machine's own. [options]
  * are switches of `kmemlab replay`, the same for all cells.
  */
@@ -38,8 +41,10 @@
 struct experiment_cell {
 	char *run; /* folder name */
 	char *trace_path;
-	char *trace;  /* base name without .kmt */
-	char *frames; /* label: name[:key=value,...] */
+	char *trace;	   /* base name without .kmt */
+	char *frames;	   /* label: name[:key=value,...], of a plugin its file's base name */
+	char *plugin_path; /* NULL: the lab's own system */
+	char *heap;	   /* label, or "none" */
 	char *machine;
 	char *ram; /* as in the file */
 	char *start;

@@ -50,6 +50,8 @@ static void write_status(const struct runner *runner)
 					      cell->trace);
 		json_builder_add_string_value(json_builder_set_member_name(json, "frames"),
 					      cell->frames);
+		json_builder_add_string_value(json_builder_set_member_name(json, "heap"),
+					      cell->heap);
 		json_builder_add_string_value(json_builder_set_member_name(json, "machine"),
 					      cell->machine);
 		json_builder_add_string_value(json_builder_set_member_name(json, "ram"), cell->ram);
@@ -88,26 +90,14 @@ static const char *config_string(JsonObject *config, const char *key)
 		       : "";
 }
 
-static char *file_sha256(const char *path)
-{
-	GMappedFile *file = g_mapped_file_new(path, FALSE, NULL);
-
-	if (!file)
-		return NULL;
-	GBytes *bytes = g_mapped_file_get_bytes(file);
-	char *sum = g_compute_checksum_for_bytes(G_CHECKSUM_SHA256, bytes);
-	g_bytes_unref(bytes);
-	g_mapped_file_unref(file);
-	return sum;
-}
-
 /* Is there a finished run of the same command and the same trace? Its violations make it exit 1
  * again. */
 static bool is_done(const struct runner *runner, struct experiment_cell *cell)
 {
 	char *path = g_build_filename(runner->directory, cell->run, "run.json", NULL);
 	char *command = run_command(cell->argv + 1);
-	char *sum = file_sha256(cell->trace_path);
+	char *sum = lab_file_sha256(cell->trace_path);
+	char *plugin = cell->plugin_path ? lab_file_sha256(cell->plugin_path) : NULL;
 	JsonParser *parser = json_parser_new();
 	bool done = false;
 
@@ -121,13 +111,15 @@ static bool is_done(const struct runner *runner, struct experiment_cell *cell)
 					     ? json_object_get_object_member(root, "result")
 					     : NULL;
 		done = result && g_strcmp0(config_string(config, "command"), command) == 0 &&
-		       g_strcmp0(config_string(config, "trace_sha256"), sum) == 0;
+		       g_strcmp0(config_string(config, "trace_sha256"), sum) == 0 &&
+		       g_strcmp0(config_string(config, "frames_sha256"), plugin ? plugin : "") == 0;
 		if (done)
 			cell->exit = json_object_get_int_member(result, "violations") ||
 				     json_object_get_boolean_member(result, "digests_differ");
 	}
 	g_object_unref(parser);
 	g_free(sum);
+	g_free(plugin);
 	g_free(command);
 	g_free(path);
 	return done;
@@ -201,13 +193,24 @@ static char *first_message(const char *path)
 	return message;
 }
 
+static bool has_run(const struct runner *runner, const struct experiment_cell *cell)
+{
+	char *path = g_build_filename(runner->directory, cell->run, "run.json", NULL);
+	bool there = g_file_test(path, G_FILE_TEST_EXISTS);
+
+	g_free(path);
+	return there;
+}
+
 static void end_cell(struct runner *runner, struct job *job, int status)
 {
 	struct experiment_cell *cell = job->cell;
 
 	cell->exit = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-	cell->status = cell->exit <= 1 ? "done" : "failed";
-	if (cell->exit > 1) {
+	/* An allocator that dies in boot leaves nothing to look at. */
+	bool done = cell->exit == 0 || (cell->exit == 1 && has_run(runner, cell));
+	cell->status = done ? "done" : "failed";
+	if (!done) {
 		cell->message = WIFSIGNALED(status) ? g_strdup_printf("the cell's process died: %s",
 								      g_strsignal(WTERMSIG(status)))
 						    : first_message(job->messages);

@@ -7,9 +7,10 @@
 
 #define HANDLES_FRAMES_MAX (1u << 31) /* of one request (alloc/frame/frame.h) */
 
-bool handles_init(struct handles *handles, uint64_t count, GError **error)
+bool handles_grow(struct handles *handles, uint64_t count, GError **error)
 {
-	*handles = (struct handles){ .count = count };
+	uint64_t known = handles->entry ? handles->count + 1 : 0;
+
 	if (count > LEDGER_HANDLE_MAX) {
 		g_set_error(error, LAB_ERROR, LAB_ERROR_INPUT,
 			    "trace error: %" G_GUINT64_FORMAT
@@ -17,13 +18,23 @@ bool handles_init(struct handles *handles, uint64_t count, GError **error)
 			    count);
 		return false;
 	}
-	handles->entry = g_try_malloc_n(count + 1, sizeof(struct handle));
-	if (!handles->entry) {
+	struct handle *entry = g_try_realloc_n(handles->entry, count + 1, sizeof(struct handle));
+	if (!entry) {
 		g_set_error(error, LAB_ERROR, LAB_ERROR_LAB,
 			    "lab error: no memory for %" G_GUINT64_FORMAT " handles", count);
 		return false;
 	}
-	memset(handles->entry, 0, (count + 1) * sizeof(struct handle));
+	memset(entry + known, 0, (count + 1 - known) * sizeof(struct handle));
+	handles->entry = entry;
+	handles->count = count;
+	return true;
+}
+
+bool handles_init(struct handles *handles, uint64_t count, GError **error)
+{
+	*handles = (struct handles){ 0 };
+	if (!handles_grow(handles, count, error))
+		return false;
 	handles->parts = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
 					       (GDestroyNotify)g_byte_array_unref);
 	return true;
@@ -33,11 +44,6 @@ void handles_fini(struct handles *handles)
 {
 	g_clear_pointer(&handles->parts, g_hash_table_unref);
 	g_clear_pointer(&handles->entry, g_free);
-}
-
-struct handle *handles_get(const struct handles *handles, uint64_t number)
-{
-	return number > 0 && number < handles->count ? &handles->entry[number] : NULL;
 }
 
 const char *handles_request_problem(const struct event *event)

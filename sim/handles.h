@@ -37,10 +37,22 @@ struct handles {
 
 /* COUNT: 1 + the highest number. The table is touched, so that it costs no page faults later. */
 bool handles_init(struct handles *handles, uint64_t count, GError **error);
+/* The same numbers and more: up to COUNT - 1; COUNT is not below handles->count. */
+bool handles_grow(struct handles *handles, uint64_t count, GError **error);
 void handles_fini(struct handles *handles);
 
 /* NULL when the number is beyond the table. */
-struct handle *handles_get(const struct handles *handles, uint64_t number);
+static inline struct handle *handles_get(const struct handles *handles, uint64_t number)
+{
+	return number > 0 && number < handles->count ? &handles->entry[number] : NULL;
+}
+
+/* A hint that handles_get() of that number comes soon. */
+static inline void handles_expect(const struct handles *handles, uint64_t number)
+{
+	if (number < handles->count)
+		__builtin_prefetch(&handles->entry[number], 1);
+}
 
 /* What is wrong with an allocation as an event of a trace (a constant string); NULL: nothing. */
 const char *handles_request_problem(const struct event *event);

@@ -25,10 +25,19 @@ int probed_space_fault(struct spaces *s, struct space *space, struct vaddr va, u
 		       struct space_report *report);
 int probed_space_check(struct spaces *s, struct space *space, struct violation *violation);
 
+int probed_heap_alloc(const struct heap *heap, const struct heap_request *request, void **out);
+int probed_heap_free(const struct heap *heap, void *object);
+int probed_heap_realloc(const struct heap *heap, const struct heap_request *request, void **object);
+int probed_heap_cache_new(const struct heap *heap, const struct heap_cache_request *request,
+			  uint32_t *out);
+const struct heap_ops *probed_heap_find(const char *name);
+
 const struct kernel kernels[PASSES] = {
-	[PASS_NATIVE] = { "native", boot, frame_alloc, frame_free, frame_find },
+	[PASS_NATIVE] = { "native", boot, frame_alloc, frame_free, frame_find, heap_alloc,
+			  heap_free, heap_realloc, heap_cache_new, heap_find },
 	[PASS_PROBED] = { "probed", probed_boot, probed_frame_alloc, probed_frame_free,
-			  probed_frame_find },
+			  probed_frame_find, probed_heap_alloc, probed_heap_free,
+			  probed_heap_realloc, probed_heap_cache_new, probed_heap_find },
 };
 
 const struct kernel_spaces kernel_spaces[PASSES] = {

@@ -4,6 +4,7 @@
 
 #include "alloc/boot.h"
 #include "alloc/frame/frame.h"
+#include "alloc/heap/heap.h"
 #include "alloc/space/space.h"
 #include "sim/machine.h"
 
@@ -16,6 +17,11 @@ struct kernel {
 			   struct frame_block *);
 	int (*frame_free)(const struct frames *, const struct frame_block *);
 	const struct frame_ops *(*frame_find)(const char *);
+	int (*heap_alloc)(const struct heap *, const struct heap_request *, void **);
+	int (*heap_free)(const struct heap *, void *);
+	int (*heap_realloc)(const struct heap *, const struct heap_request *, void **);
+	int (*heap_cache_new)(const struct heap *, const struct heap_cache_request *, uint32_t *);
+	const struct heap_ops *(*heap_find)(const char *);
 };
 
 /* Page tables and address spaces (alloc/space/space.h), of one build. */

@@ -21,3 +21,16 @@ bool lab_usage(GError **error, const char *format, ...)
 	va_end(arguments);
 	return false;
 }
+
+char *lab_file_sha256(const char *path)
+{
+	GMappedFile *file = g_mapped_file_new(path, FALSE, NULL);
+
+	if (!file)
+		return NULL;
+	GBytes *bytes = g_mapped_file_get_bytes(file);
+	char *sum = g_compute_checksum_for_bytes(G_CHECKSUM_SHA256, bytes);
+	g_bytes_unref(bytes);
+	g_mapped_file_unref(file);
+	return sum;
+}

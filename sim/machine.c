@@ -310,7 +310,9 @@ static void call_boot(void *argument)
 	struct boot_params params = call->machine->params;
 	struct boot_result result = { 0 };
 
+	trap_kernel_begin();
 	call->status = call->fn(&params, &result);
+	trap_kernel_end();
 	call->machine->boot = result;
 }
 
@@ -323,6 +325,13 @@ static void start_other_cpus(struct machine *machine)
 	for (unsigned i = 1; i < machine->config->cpus; i++)
 		if (mmu_load_state(machine->cpu[i], &state).vector != MMU_NO_FAULT)
 			g_error("lab error: CPU %u refuses the state of CPU 0", i);
+}
+
+/* What the loader read from CPUID. */
+static uint32_t cpu_lacks(const struct mmu_features *has)
+{
+	return (has->pse ? 0 : BOOT_NO_PSE) | (has->pge ? 0 : BOOT_NO_PGE) |
+	       (has->nx ? 0 : BOOT_NO_NX) | (has->page1g ? 0 : BOOT_NO_1G);
 }
 
 bool machine_boot(struct machine *machine, machine_boot_fn boot_fn, const struct frame_ops *frames,
@@ -338,11 +347,12 @@ bool machine_boot(struct machine *machine, machine_boot_fn boot_fn, const struct
 								     : layout->boot_window };
 	params->direct_map_bytes = reachable_bytes(machine->config);
 	params->direct_leaf_bytes = machine->config->leaf_bytes;
+	params->cpu_lacks = cpu_lacks(&machine->config->mmu.features);
 	params->frames = frames;
 	params->ram_is_zero = true; /* a fresh memfd */
 	params->config = *frame_config;
 	if (!trap_run(call_boot, &call, &report)) {
-		g_set_error(error, LAB_ERROR, LAB_ERROR_INPUT,
+		g_set_error(error, LAB_ERROR, LAB_ERROR_ALLOCATOR,
 			    "allocator error: %s died while booting: %s", frames->name,
 			    report.message);
 		return false;
@@ -420,11 +430,10 @@ const struct frame_range *machine_direct_range(const struct machine *machine, st
 	return NULL;
 }
 
-void machine_populate(struct machine *machine)
+void machine_populate(struct machine *machine, const GArray *ranges)
 {
-	for (guint i = 0; i < machine->usable->len; i++) {
-		const struct frame_range *range =
-			&g_array_index(machine->usable, struct frame_range, i);
+	for (guint i = 0; i < ranges->len; i++) {
+		const struct frame_range *range = &g_array_index(ranges, struct frame_range, i);
 		struct vaddr va = { machine->params.direct_map.a + pfn_to_paddr(range->first).a };
 		/* A kernel without MADV_POPULATE_WRITE (before 5.14) leaves the faults to be
 		 * counted. */

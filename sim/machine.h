@@ -74,7 +74,8 @@ struct machine_preset {
 /* Ends with name == NULL. */
 extern const struct machine_preset machine_presets[];
 
-/* A preset's name, or the path of a machine file (machine_file.h) or of a text file of E820 lines.
+/* A preset's name, or the path of a machine file (machine_file.h) or of a memory map in any form
+ * (workloads/memory_map.h).
  * LAB_ERROR_USAGE for an unknown name and for what is wrong with a machine file, LAB_ERROR_INPUT or
  * TRACE_ERROR_FORMAT for a bad memory map. */
 struct machine_config *machine_config_new(const char *name_or_file, GError **error);
@@ -105,6 +106,10 @@ struct machine {
 	struct windows *windows;
 	port_fault_handler fault_handler; /* the kernel's, or NULL */
 	void *fault_context;
+	/* A CPU looks at a lock that another one has. NULL: nobody else runs, so it is a deadlock.
+	 */
+	void (*spin_wait)(void *context, const struct spinlock *lock);
+	void *spin_context;
 	bool booted; /* the kernel's own tables are on (or it wants none) */
 	struct boot_params params;
 	struct boot_result boot;
@@ -123,20 +128,26 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 void machine_free(struct machine *machine);
 
 /* Runs kernel boot code with that build's boot() (native or probed). Between machine_enter() and
- * machine_leave(). LAB_ERROR_USAGE with the kernel's reason when the memory manager cannot boot
- * there. */
+ * machine_leave(). LAB_ERROR_BOOT with the kernel's reason when the memory manager cannot boot
+ * there; LAB_ERROR_ALLOCATOR when it dies on the way. */
 typedef int (*machine_boot_fn)(const struct boot_params *params, struct boot_result *result);
 bool machine_boot(struct machine *machine, machine_boot_fn boot_fn, const struct frame_ops *frames,
 		  const struct frame_config *frame_config, GError **error);
 
-/* Touches all usable RAM through the direct map, so that host page faults do not fall into
- * measurements. */
-void machine_populate(struct machine *machine);
+/* Touches these frames (struct frame_range; `usable` for all RAM) through the direct map, so that
+ * host page faults do not fall into measurements. */
+void machine_populate(struct machine *machine, const GArray *ranges);
 
 /* The kernel code of this thread runs on that machine from now on (port.h answers for it). */
 void machine_enter(struct machine *machine);
 void machine_leave(void);
 struct machine *machine_current(void);
+
+/* The same for one of several host threads, each of which is another CPU of that machine
+ * (threads.h). Whoever owns the machine has entered it before. */
+void machine_enter_as(struct machine *machine, unsigned cpu);
+/* The CPU that kernel code of this thread runs on. */
+unsigned machine_cpu(const struct machine *machine);
 
 /* The CPU that kernel code runs on from now on. Cost: a few ns where its control registers are the
  * last one's; see windows_switch(). */

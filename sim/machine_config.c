@@ -75,7 +75,7 @@ struct machine_config *machine_config_from_map(const char *name, const GArray *m
 
 static struct machine_config *config_from_file(const char *path, GError **error)
 {
-	g_autofree char *text = NULL, *name = g_path_get_basename(path);
+	g_autofree char *text = NULL, *name = g_path_get_basename(memory_map_file(path));
 
 	/* What cannot be read is complained of where memory maps are. */
 	if (g_file_get_contents(path, &text, NULL, NULL) && machine_file_is(text))
@@ -90,7 +90,7 @@ struct machine_config *machine_config_new(const char *name_or_file, GError **err
 		if (strcmp(preset->name, name_or_file) == 0)
 			return config_new(preset->name, preset->arch,
 					  machine_pc_map(preset->ram_bytes));
-	if (!g_file_test(name_or_file, G_FILE_TEST_EXISTS)) {
+	if (!g_file_test(memory_map_file(name_or_file), G_FILE_TEST_EXISTS)) {
 		g_set_error(
 			error, LAB_ERROR, LAB_ERROR_USAGE,
 			"unknown machine '%s': neither a preset (kmemlab list machines) nor a file",

@@ -127,9 +127,12 @@ static GArray *read_memory_map(const struct machine_file *file, GError **error)
 		return memory_map_parse(lines, strlen(lines), name, error);
 	}
 	g_autofree char *folder = g_path_get_dirname(file->path);
-	g_autofree char *path =
-		g_path_is_absolute(value) ? g_strdup(value) : g_build_filename(folder, value, NULL);
-	return memory_map_load(path, error);
+	const char *beside = memory_map_file(value);
+	g_autofree char *form = g_strndup(value, (gsize)(beside - value));
+	g_autofree char *path = g_path_is_absolute(beside) ? g_strdup(beside)
+							   : g_build_filename(folder, beside, NULL);
+	g_autofree char *whole = g_strconcat(form, path, NULL);
+	return memory_map_load(whole, error);
 }
 
 static struct machine_config *make_memory(const struct machine_file *file, GError **error)

@@ -11,9 +11,8 @@
  *     windows = 1024
  *     stale-check = off
  *     [memory]
- *     e820 = board.e820           # a file beside this one, or the lines themselves:
- *     e820 = [mem 0x0-0x9ffff] usable; [mem 0x100000-0xffffff] usable
- *     [mmu]
+ *          e820 = board.e820           # a memory map of any form (memory_map.h) beside this one,
+ * or # E820 lines themselves: e820 = [mem 0x0-0x9ffff] usable; [mem 0x100000-0xffffff] usable [mmu]
  *     l1d_4k.ways = 8             # any key of mmu_config_set()
  */
 #ifndef KMEMLAB_SIM_MACHINE_FILE_H

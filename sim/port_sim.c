@@ -4,20 +4,39 @@
  */
 #include "alloc/port.h"
 
+#include <limits.h>
+
+#include "alloc/lock.h"
 #include "sim/invalidation.h"
 #include "sim/machine.h"
 #include "sim/trap.h"
 
+#define NO_CPU UINT_MAX
+
 static _Thread_local struct machine *current;
+static _Thread_local unsigned own_cpu = NO_CPU; /* of a host thread that is a CPU by itself */
 
 void machine_enter(struct machine *machine)
 {
 	current = machine;
+	own_cpu = NO_CPU;
+}
+
+void machine_enter_as(struct machine *machine, unsigned cpu)
+{
+	current = machine;
+	own_cpu = cpu;
 }
 
 void machine_leave(void)
 {
 	current = NULL;
+	own_cpu = NO_CPU;
+}
+
+unsigned machine_cpu(const struct machine *machine)
+{
+	return own_cpu == NO_CPU ? machine->current_cpu : own_cpu;
 }
 
 struct machine *machine_current(void)
@@ -27,7 +46,7 @@ struct machine *machine_current(void)
 
 static struct mmu_cpu *cpu(void)
 {
-	return current->cpu[current->current_cpu];
+	return current->cpu[machine_cpu(current)];
 }
 
 void *port_ptr(struct vaddr va)
@@ -142,7 +161,19 @@ void port_set_fault_handler(port_fault_handler handler, void *context)
 
 unsigned port_cpu(void)
 {
-	return current->current_cpu;
+	return machine_cpu(current);
+}
+
+void port_spin_wait(const struct spinlock *lock)
+{
+	if (lock->holder == machine_cpu(current) + 1)
+		trap_die("deadlock", "CPU %u waits for a lock that it has itself",
+			 machine_cpu(current));
+	if (!current->spin_wait)
+		trap_die("deadlock",
+			 "CPU %u waits for a lock that CPU %d has, which is not running",
+			 machine_cpu(current), (int)lock->holder - 1);
+	current->spin_wait(current->spin_context, lock);
 }
 
 void port_panic(const char *why)
@@ -169,4 +200,5 @@ ALSO_PROBED(void, port_invlpg, (struct vaddr va));
 ALSO_PROBED(void, port_shootdown, (unsigned target, struct vaddr va, uint64_t pages));
 ALSO_PROBED(void, port_set_fault_handler, (port_fault_handler handler, void *context));
 ALSO_PROBED(unsigned, port_cpu, (void));
+ALSO_PROBED(void, port_spin_wait, (const struct spinlock *lock));
 ALSO_PROBED(void, port_panic, (const char *why)) __attribute__((noreturn));

@@ -6,7 +6,9 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "alloc/lock.h"
 #include "sim/source_line.h"
+#include "sim/sparse.h"
 #include "sim/stale_watch.h"
 #include "sim/trap.h"
 
@@ -21,7 +23,8 @@ struct line_slot {
 
 static _Thread_local struct watch {
 	struct probe probe;
-	enum probe_phase phase;
+	volatile enum probe_phase phase;
+	unsigned limit_ms; /* PROBE_LEAVE */
 	struct probe_counters *counters;
 	struct probe_counters ignored;
 	uint64_t operation;
@@ -29,26 +32,19 @@ static _Thread_local struct watch {
 	uintptr_t stack_low, stack_high;
 	uint64_t state_first, state_end;   /* physical, bytes */
 	uint64_t loaded_first, loaded_end; /* the memory map, bytes */
+	uint64_t lock_first, lock_end;	   /* the front door's, bytes; equal: there is none */
 	uint64_t direct_map;
 	uint64_t direct_first, direct_bytes; /* range of the direct map that was touched last */
 	bool writes_free_frames;
+	bool heap; /* runs, on top of the frame allocator */
+	uint32_t heap_owner, heap_state_owner;
 	uint64_t outside;
+	uint64_t *seen; /* a bit a frame; NULL: frames are not counted */
+	uint64_t seen_frames, frames_touched;
 	GHashTable *reported;	   /* return addresses */
 	struct stale_watch *stale; /* NULL: not asked for */
 	const void *caller;	   /* of the access that is being translated; NULL: none of ours */
 } watch;
-
-void probe_counters_add(struct probe_counters *sum, const struct probe_counters *one)
-{
-	sum->loads += one->loads;
-	sum->stores += one->stores;
-	sum->atomics += one->atomics;
-	sum->cache_lines += one->cache_lines;
-	sum->tlb_lookups += one->tlb_lookups;
-	sum->tlb_misses += one->tlb_misses;
-	sum->walk_reads += one->walk_reads;
-	sum->faults += one->faults;
-}
 
 /* ---- segments of this program that are read-only ---- */
 
@@ -94,6 +90,17 @@ static void find_stack(void)
 	watch.stack_high = watch.stack_low + bytes;
 }
 
+void probe_report_again(void)
+{
+	g_hash_table_remove_all(watch.reported);
+}
+
+void probe_set_stack(const void *low, size_t bytes)
+{
+	watch.stack_low = (uintptr_t)low;
+	watch.stack_high = watch.stack_low + bytes;
+}
+
 /* ---- findings ---- */
 
 static const char *const verbs[MMU_KINDS] = { "load", "store", "fetch", "atomic" };
@@ -131,6 +138,13 @@ static void report_frame(const void *caller, unsigned kind, unsigned bytes, uint
 
 #define STALE_KEY (1ull << 63) /* no return address has it, and no user's page */
 
+static uint32_t owner_of(struct paddr at)
+{
+	const struct ledger *ledger = watch.probe.ledger;
+
+	return ledger ? ledger_owner(ledger, at.a >> X86_PAGE_SHIFT) : LEDGER_HOLE;
+}
+
 static void on_stale(void *context, const struct mmu_stale *stale)
 {
 	uintptr_t line = watch.caller ? (uintptr_t)watch.caller : stale->va.a >> X86_PAGE_SHIFT;
@@ -138,16 +152,15 @@ static void on_stale(void *context, const struct mmu_stale *stale)
 	(void)context;
 	if (g_hash_table_contains(watch.reported, (gpointer)(line | STALE_KEY)))
 		return;
-	char *text = stale_watch_describe(watch.stale, stale);
+	char *text = stale_watch_describe(watch.stale, stale, owner_of(stale->used));
 	report_as("stale", line | STALE_KEY, watch.caller, stale->used.a >> X86_PAGE_SHIFT, text);
 	g_free(text);
 }
 
-/* The lab knows of no frame that it has been given for tables, but free ones are none. */
-static bool is_table(void *context, struct pfn frame)
+static bool is_table(void *context, const struct mmu_table_read *read)
 {
 	(void)context;
-	return !watch.probe.ledger || ledger_owner(watch.probe.ledger, frame.n) != LEDGER_FREE;
+	return !watch.probe.ledger || stale_watch_is_table(watch.stale, read, owner_of(read->at));
 }
 
 static void set_stale_check(const struct machine *machine, bool on)
@@ -186,11 +199,25 @@ void probe_set_ledger(const struct ledger *ledger)
 	watch.state_end = watch.state_first + boot->state_bytes;
 	watch.loaded_first = pfn_to_paddr(machine->params.loaded.first).a;
 	watch.loaded_end = watch.loaded_first + (machine->params.loaded.frames << X86_PAGE_SHIFT);
+	watch.lock_first = watch.lock_end = 0;
+	if (boot->frames.lock) {
+		watch.lock_first = watch.state_first + (uint64_t)((const char *)boot->frames.lock -
+								  (const char *)boot->frames.state);
+		watch.lock_end = watch.lock_first + sizeof(*boot->frames.lock);
+	}
+}
+
+static size_t seen_bytes(void)
+{
+	return (watch.seen_frames + 63) / 64 * sizeof(uint64_t);
 }
 
 void probe_end(void)
 {
 	g_clear_pointer(&watch.reported, g_hash_table_unref);
+	sparse_free(watch.seen, seen_bytes());
+	watch.seen = NULL;
+	watch.frames_touched = 0;
 	if (watch.probe.machine) {
 		windows_set_probed(watch.probe.machine->windows, false);
 		if (watch.stale)
@@ -215,10 +242,53 @@ enum probe_phase probe_change_phase(enum probe_phase phase)
 	return before;
 }
 
+void probe_heap_owners(uint32_t owner, uint32_t state_owner)
+{
+	watch.heap_owner = owner;
+	watch.heap_state_owner = state_owner;
+}
+
+void probe_heap(bool heap)
+{
+	watch.heap = heap;
+}
+
+bool probe_interrupt(unsigned limit_ms)
+{
+	if (watch.phase == PROBE_OFF)
+		return false;
+	watch.limit_ms = limit_ms;
+	watch.phase = PROBE_LEAVE;
+	return true;
+}
+
+bool probe_count_frames(uint64_t ram_frames)
+{
+	watch.seen_frames = ram_frames;
+	watch.seen = sparse_new(seen_bytes());
+	return watch.seen != NULL;
+}
+
+uint64_t probe_frames_touched(void)
+{
+	return watch.frames_touched;
+}
+
+static void see_frame(uint64_t frame)
+{
+	uint64_t bit = 1ull << frame % 64, *word = &watch.seen[frame / 64];
+
+	if (frame >= watch.seen_frames || (*word & bit))
+		return;
+	*word |= bit;
+	watch.frames_touched++;
+}
+
 uint64_t probe_outside(void)
 {
 	return watch.outside;
 }
+
 /* ---- one access ---- */
 
 static void count_line(uint64_t line)
@@ -250,6 +320,20 @@ static void judge_kernel(uint64_t paddr, unsigned kind, unsigned bytes, const vo
 		report_frame(caller, kind, bytes, paddr, "where there is no RAM");
 }
 
+/* A heap reads the memory map too, when it checks itself. */
+static void judge_heap(uint64_t paddr, unsigned kind, unsigned bytes, const void *caller)
+{
+	uint32_t owner = ledger_owner(watch.probe.ledger, paddr >> X86_PAGE_SHIFT);
+
+	if (owner == watch.heap_owner || owner == watch.heap_state_owner)
+		return;
+	if (kind == MMU_READ && (owner == LEDGER_STATE || owner == LEDGER_TABLE))
+		return;
+	report_frame(caller, kind, bytes, paddr,
+		     owner == LEDGER_FREE ? "in a free frame, which is not the heap's"
+					  : "in a frame that is not the heap's");
+}
+
 static void judge(uint64_t paddr, unsigned kind, unsigned bytes, const void *caller)
 {
 	char whose[64];
@@ -258,6 +342,10 @@ static void judge(uint64_t paddr, unsigned kind, unsigned bytes, const void *cal
 		return;
 	if (watch.phase == PROBE_KERNEL) {
 		judge_kernel(paddr, kind, bytes, caller);
+		return;
+	}
+	if (watch.heap) {
+		judge_heap(paddr, kind, bytes, caller);
 		return;
 	}
 	if (paddr >= watch.state_first && paddr < watch.state_end) {
@@ -279,8 +367,8 @@ static void judge(uint64_t paddr, unsigned kind, unsigned bytes, const void *cal
 		report_frame(caller, kind, bytes, paddr, "in memory that the kernel took at boot");
 		return;
 	case LEDGER_STATE:
-		/* Behind the state stands its copy of the memory map. */
-		if (kind == MMU_READ)
+		/* Behind the state stands its copy of the memory map, and the lock. */
+		if (kind == MMU_READ || (paddr >= watch.lock_first && paddr < watch.lock_end))
 			return;
 		report_frame(caller, kind, bytes, paddr, "past the allocator's state");
 		return;
@@ -300,8 +388,12 @@ static void judge(uint64_t paddr, unsigned kind, unsigned bytes, const void *cal
 
 static void touch(uint64_t paddr, unsigned kind, unsigned bytes, const void *caller)
 {
+	if (watch.probe.observer && kind != MMU_READ && watch.phase == PROBE_RUN)
+		watch.probe.observer->write(watch.probe.observer->context, paddr, bytes);
 	if (watch.stale && kind != MMU_READ)
 		stale_watch_store(watch.stale, paddr, bytes, caller);
+	if (watch.seen)
+		see_frame(paddr >> X86_PAGE_SHIFT);
 	count_line(paddr >> LINE_SHIFT);
 	if (((paddr + bytes - 1) >> LINE_SHIFT) != paddr >> LINE_SHIFT)
 		count_line((paddr + bytes - 1) >> LINE_SHIFT);
@@ -415,12 +507,18 @@ static void access_elsewhere(const void *pointer, unsigned kind, unsigned bytes,
 static inline void probe_access(const void *pointer, unsigned kind, unsigned bytes,
 				const void *caller)
 {
-	if (watch.phase == PROBE_OFF)
+	if (watch.phase <= PROBE_LEAVE) {
+		if (watch.phase == PROBE_LEAVE)
+			trap_hang(watch.limit_ms, (const char *)caller - 1);
 		return;
+	}
 	if (!machine_holds(watch.probe.machine, pointer)) {
 		access_elsewhere(pointer, kind, bytes, caller);
 		return;
 	}
+	if (watch.probe.observer && watch.phase == PROBE_RUN)
+		watch.probe.observer->access(watch.probe.observer->context, pointer, kind, bytes,
+					     caller);
 	if (watch.phase == PROBE_CHECK) {
 		watch.counters = &watch.ignored;
 	} else if (kind == MMU_READ) {

@@ -13,6 +13,7 @@
 #define KMEMLAB_SIM_PROBE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "alloc/frame/frame.h"
@@ -28,10 +29,21 @@ struct probe_counters {
 	uint64_t faults;
 };
 
-void probe_counters_add(struct probe_counters *sum, const struct probe_counters *one);
+static inline void probe_counters_add(struct probe_counters *sum, const struct probe_counters *more)
+{
+	sum->loads += more->loads;
+	sum->stores += more->stores;
+	sum->atomics += more->atomics;
+	sum->cache_lines += more->cache_lines;
+	sum->tlb_lookups += more->tlb_lookups;
+	sum->tlb_misses += more->tlb_misses;
+	sum->walk_reads += more->walk_reads;
+	sum->faults += more->faults;
+}
 
 enum probe_phase {
 	PROBE_OFF = 0,
+	PROBE_LEAVE,  /* the next access ends the operation: see probe_interrupt() */
 	PROBE_BOOT,   /* whose frame it is does not matter yet; holes do */
 	PROBE_RUN,    /* an operation of the allocator: checked and counted */
 	PROBE_CHECK,  /* walk() and check(): reading is checked, nothing is counted */
@@ -47,12 +59,24 @@ struct probe_finding {
 };
 typedef void (*probe_report_fn)(void *context, const struct probe_finding *finding);
 
+/* Somebody who wants to know of each access of PROBE_RUN to simulated RAM, and may run other CPUs
+ * in between. NULL: none of it. */
+struct probe_observer {
+	/* Before anything is done about the access; POINTER is the kernel's. */
+	void (*access)(void *context, const void *pointer, unsigned kind, unsigned bytes,
+		       const void *caller);
+	/* The access is about to write BYTES, in one page, at PADDR. */
+	void (*write)(void *context, uint64_t paddr, unsigned bytes);
+	void *context;
+};
+
 struct probe {
 	struct machine *machine;
 	const struct ledger *ledger; /* NULL during boot */
 	const struct frame_ops *frames;
 	probe_report_fn report;
 	void *context;
+	const struct probe_observer *observer;
 };
 
 /* From here to probe_end() the probed build of this thread is watched. */
@@ -60,12 +84,31 @@ void probe_begin(const struct probe *probe);
 void probe_set_ledger(const struct ledger *ledger);
 void probe_end(void);
 
+/* Forgets which source lines were reported. */
+void probe_report_again(void);
+
+/* The kernel's stacks are there instead of at the thread's own. */
+void probe_set_stack(const void *low, size_t bytes);
+
 /* Charges what follows to COUNTERS (not cleared), as one operation. */
 void probe_phase(enum probe_phase phase, struct probe_counters *counters);
 
 /* The allocator is called inside of a kernel operation, or returns there: what is counted stays.
  * Returns the phase of before. */
 enum probe_phase probe_change_phase(enum probe_phase phase);
+/* Whose accesses the next ones are: a heap's, or (false, as at first) the frame allocator's. A heap
+ * may touch the frames it got (OWNER in the ledger), its state, and nothing else. */
+void probe_heap_owners(uint32_t owner, uint32_t state_owner);
+void probe_heap(bool heap);
+
+/* From a signal handler on this thread: the operation under way hangs, and the next access that it
+ * makes shall end it. False: nothing is being watched. */
+bool probe_interrupt(unsigned limit_ms);
+
+/* From here to probe_end() distinct frames of simulated RAM (RAM_FRAMES of them) are counted. False
+ * where the host has no address space. */
+bool probe_count_frames(uint64_t ram_frames);
+uint64_t probe_frames_touched(void);
 
 /* Accesses so far that were neither simulated RAM, kernel stack nor read-only data. */
 uint64_t probe_outside(void);

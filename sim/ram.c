@@ -50,6 +50,22 @@ bool ram_map(const struct ram *ram, uint64_t paddr, uint64_t bytes, void *host, 
 	return lab_set_errno(error, "cannot map simulated RAM into a kernel window");
 }
 
+GArray *ram_touched(const struct ram *ram)
+{
+	GArray *touched = g_array_new(FALSE, FALSE, sizeof(struct frame_range));
+	off_t end = 0;
+
+	for (;;) {
+		off_t begin = lseek(ram->fd, end, SEEK_DATA);
+		end = begin < 0 ? -1 : lseek(ram->fd, begin, SEEK_HOLE);
+		if (end < 0)
+			return touched;
+		struct frame_range range = { { (uint64_t)begin / FRAME_BYTES },
+					     (uint64_t)(end - begin) / FRAME_BYTES };
+		g_array_append_val(touched, range);
+	}
+}
+
 uint8_t *ram_reserve(uint64_t size, uint64_t align, GError **error)
 {
 	uint64_t span = size + align;

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "alloc/addr.h"
+
 struct ram {
 	int fd;
 	uint8_t *bytes; /* the lab's view: physical address = offset */
@@ -24,6 +26,10 @@ void ram_fini(struct ram *ram);
 
 /* Maps [paddr, paddr + bytes) read-write at exactly HOST, which is inside a reservation. */
 bool ram_map(const struct ram *ram, uint64_t paddr, uint64_t bytes, void *host, GError **error);
+
+/* The frames that have host memory, because something wrote to them: struct frame_range, ascending.
+ * Cost: a system call a range. */
+GArray *ram_touched(const struct ram *ram);
 
 /* Reserves address space: SIZE bytes at a multiple of ALIGN (power of two), no access. NULL with
  * error. */

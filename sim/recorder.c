@@ -37,6 +37,7 @@ struct recorder {
 	GArray *slow; /* struct slow */
 	uint64_t total_operations, total_ns;
 	uint64_t lab_faults;
+	struct histogram *by_fill[DEMAND_BINS];
 	struct histogram *histogram[OPERATIONS][RECORDER_ORDERS][RECORDER_CPUS_MAX];
 	struct histogram *merged[OPERATIONS][RECORDER_ORDERS];
 };
@@ -62,6 +63,8 @@ void recorder_free(struct recorder *recorder)
 			g_free(recorder->merged[operation][order]);
 		}
 	}
+	for (unsigned bin = 0; bin < DEMAND_BINS; bin++)
+		g_free(recorder->by_fill[bin]);
 	g_array_unref(recorder->recorded);
 	g_array_unref(recorder->slow);
 	g_free(recorder->map_live);
@@ -179,13 +182,11 @@ static void compute(struct recorder *recorder)
 	struct metrics_extra extra = {
 		.huge_order = machine_huge_order(view->machine->config),
 		.state_bytes = view->machine->boot.state_bytes,
-		.kept_frames = view->kept_frames(view->context),
 		.managed_frames = view->machine->boot.map.frames,
-		.failures = *view->failures,
 	};
 
-	if (view->spaces)
-		view->spaces(view->context, &extra.spaces);
+	view->add_figures(view->context, &extra);
+
 	metrics_compute(view->ledger, &extra, recorder->values);
 }
 
@@ -193,6 +194,8 @@ static void sample(struct recorder *recorder, uint64_t event, uint64_t time_ns)
 {
 	compute(recorder);
 	result_sample(recorder->result, event, time_ns, recorder->values);
+	if (recorder->view.sample)
+		recorder->view.sample(recorder->view.context, recorder->result, event, time_ns);
 }
 
 static void sample_map(struct recorder *recorder, uint64_t event, uint64_t time_ns)
@@ -285,6 +288,35 @@ void recorder_failure(struct recorder *recorder, uint64_t event, const struct ev
 	recorder->lab_faults += timer_minor_faults() - before;
 }
 
+void recorder_demand(struct recorder *recorder, const struct demand_bin *bins)
+{
+	for (unsigned bin = 0; recorder && bin < DEMAND_BINS; bin++) {
+		unsigned low = bin * 100 / DEMAND_BINS, high = (bin + 1) * 100 / DEMAND_BINS;
+		if (!bins[bin].requests)
+			continue;
+		result_fill(recorder->result, low, high, bins[bin].requests, bins[bin].served);
+		if (bins[bin].latency)
+			recorder->by_fill[bin] =
+				g_memdup2(bins[bin].latency, sizeof(*bins[bin].latency));
+	}
+}
+
+JsonNode *recorder_demand_json(const struct recorder *recorder)
+{
+	JsonObject *object = json_object_new();
+	JsonNode *node = json_node_new(JSON_NODE_OBJECT);
+	char low[8];
+
+	for (unsigned bin = 0; bin < DEMAND_BINS; bin++) {
+		if (!recorder->by_fill[bin])
+			continue;
+		g_snprintf(low, sizeof(low), "%u", bin * 100 / DEMAND_BINS);
+		json_object_set_member(object, low, result_latency_json(recorder->by_fill[bin]));
+	}
+	json_node_take_object(node, object);
+	return node;
+}
+
 /* ---- latency ---- */
 
 bool recorder_timed(const struct recorder *recorder)
@@ -352,6 +384,15 @@ void recorder_total(const struct recorder *recorder, uint64_t *operations, uint6
 	*ns = recorder->total_ns;
 }
 
+static const char *operation_name(const struct recorder *recorder, unsigned operation)
+{
+	if (recorder->config.heap && operation == OPERATION_ALLOC)
+		return "heap_alloc";
+	if (recorder->config.heap && operation == OPERATION_FREE)
+		return "heap_free";
+	return replay_operation_names[operation];
+}
+
 void recorder_write_latency(struct recorder *recorder)
 {
 	for (unsigned operation = 0; operation < OPERATIONS; operation++)
@@ -359,12 +400,13 @@ void recorder_write_latency(struct recorder *recorder)
 			for (unsigned cpu = 0; cpu < RECORDER_CPUS_MAX; cpu++)
 				if (recorder->histogram[operation][order][cpu])
 					result_latency(recorder->result,
-						       replay_operation_names[operation], order,
+						       operation_name(recorder, operation), order,
 						       cpu,
 						       recorder->histogram[operation][order][cpu]);
 	for (guint i = 0; i < recorder->slow->len; i++) {
 		const struct slow *slow = &g_array_index(recorder->slow, struct slow, i);
-		result_slow(recorder->result, slow->event, replay_operation_names[slow->operation],
-			    slow->order, slow->cpu, slow->ns);
+		result_slow(recorder->result, slow->event,
+			    operation_name(recorder, slow->operation), slow->order, slow->cpu,
+			    slow->ns);
 	}
 }

@@ -25,6 +25,7 @@ struct recorder_config {
 	unsigned map_frames;   /* frame-map frames in all; 0: none */
 	uint64_t slow_threshold_ns; /* operations at least this slow are kept one by one */
 	bool time;		    /* this pass is timed */
+	bool heap;		    /* operations are a heap's: "heap_alloc", "heap_free" */
 };
 
 #define RECORDER_SAMPLES    500
@@ -41,11 +42,11 @@ struct recorder_view {
 	struct ledger *ledger;
 	const struct machine *machine;
 	struct trace_reader *trace;
-	uint64_t last_event;			/* how many events the pass will have at most */
-	uint64_t (*kept_frames)(void *context); /* frames that the allocator keeps for itself now */
-	const uint64_t *failures;
-	/* What address spaces hold now; NULL: there are none. */
-	void (*spaces)(void *context, struct metrics_spaces *out);
+	uint64_t last_event; /* how many events the pass will have at most */
+	/* What neither ledger nor machine know: the allocator's own counts, failures, demand. */
+	void (*add_figures)(void *context, struct metrics_extra *extra);
+	/* Takes samples of its own beside ours; may be NULL. */
+	void (*sample)(void *context, struct result *result, uint64_t event, uint64_t time_ns);
 	void *context;
 };
 
@@ -65,6 +66,11 @@ void recorder_latency(struct recorder *recorder, unsigned operation, unsigned or
 		      uint64_t event, uint64_t ns);
 /* The last sample and frame-map frame. METRICS gets the final values (metrics table order). */
 void recorder_end(struct recorder *recorder, uint64_t event, uint64_t time_ns, double *metrics);
+
+/* Huge requests by fill level (DEMAND_BINS): rows of fill.csv, and what is timed. */
+void recorder_demand(struct recorder *recorder, const struct demand_bin *bins);
+/* Its latencies as JSON, {"LOW": {percentiles}}, for timing.json; the caller owns it. */
+JsonNode *recorder_demand_json(const struct recorder *recorder);
 
 /* Host page faults that the recorder itself caused while the pass ran; they are none of the
  * operations'. 0 for NULL. */

@@ -9,15 +9,19 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "alloc/lock.h"
 #include "sim/fragmentation.h"
 #include "sim/lab.h"
 #include "sim/session.h"
 #include "sim/start_state.h"
 #include "sim/ties.h"
 #include "sim/trap.h"
+#include "sim/watchdog.h"
 
-/* RAM up to this is touched before a timed pass (guide: Semantics of a replay, Latency). */
+/* RAM up to this is touched whole before a timed pass, of larger RAM what the same pass touches. */
 #define POPULATE_MAX_BYTES (4ull << 30)
+
+#define LOOK_AHEAD 16 /* events */
 
 const char *const replay_operation_names[OPERATIONS] = {
 	"boot",	       "frame_alloc",
@@ -33,6 +37,8 @@ const char *const replay_operation_names[OPERATIONS] = {
 	"fault_bad",   "fault_no-memory",
 };
 
+const char *const replay_heap_operation_names[OPERATIONS] = { "boot", "heap_alloc", "heap_free" };
+
 static bool going_on(const struct session *session)
 {
 	return !session->error && !session->corrupt && !session->reached;
@@ -45,9 +51,32 @@ static bool free_of_boot(const void *context, uint64_t frame)
 	return ledger_owner(session->ledger, frame) == LEDGER_FREE;
 }
 
+static void replay_heap_event(struct session *session, const struct event *event)
+{
+	switch (event->kind) {
+	case EVENT_HEAP_ALLOC:
+		session_heap_alloc(session, event);
+		break;
+	case EVENT_HEAP_REALLOC:
+		session_heap_resize(session, event);
+		break;
+	case EVENT_HEAP_FREE:
+		session_heap_release(session, event);
+		break;
+	default: /* frame events belong to the recorded heap too: replay_heap.c */
+		break;
+	}
+}
+
 static void replay_event(struct session *session, const struct event *event)
 {
-	machine_set_cpu(session->machine, event->cpu % session->machine->config->cpus);
+	unsigned cpus = session->machine->config->cpus;
+
+	machine_set_cpu(session->machine, event->cpu < cpus ? event->cpu : event->cpu % cpus);
+	if (session->heap) {
+		replay_heap_event(session, event);
+		return;
+	}
 	switch (event->kind) {
 	case EVENT_FRAME_ALLOC:
 		session_frame_alloc(session, event);
@@ -71,6 +100,13 @@ static void replay_event(struct session *session, const struct event *event)
 	}
 }
 
+static void audit(struct session *session)
+{
+	session_audit(session);
+	if (session->heap && !session->corrupt)
+		session_heap_audit(session);
+}
+
 static void replay_one(struct session *session, uint64_t number, const struct event *event)
 {
 	session->event = number;
@@ -81,7 +117,7 @@ static void replay_one(struct session *session, uint64_t number, const struct ev
 	session->reached = number == session->config->until;
 	if (session->config->check_events &&
 	    session->result->events % session->config->check_events == 0)
-		session_audit(session);
+		audit(session);
 }
 
 /* The events of one instant, in the order that the seed chooses. */
@@ -95,10 +131,19 @@ static void replay_ties(struct session *session, const struct event *events, int
 		replay_one(session, first + (uint64_t)order[i], &events[order[i]]);
 }
 
+/* Its handle is wanted soon: the table is larger than the host's caches. */
+static void expect_event(const struct session *session, const struct event *event)
+{
+	if (event->kind == EVENT_FRAME_ALLOC || event->kind == EVENT_FRAME_FREE)
+		handles_expect(&session->handles, event->u.frame.handle);
+}
+
 static void replay_block(struct session *session, const struct event *events, int count)
 {
 	for (int i = 0; i < count && going_on(session);) {
 		int ties = session->config->seed ? ties_count(events + i, count - i) : 1;
+		if (i + LOOK_AHEAD < count)
+			expect_event(session, &events[i + LOOK_AHEAD]);
 		if (ties > 1)
 			replay_ties(session, events + i, ties);
 		else
@@ -125,18 +170,56 @@ static void replay_events(struct session *session)
 		replay_block(session, events, count);
 }
 
-/* Kernel code from here on; left at any point by trap_die(). */
-static void run_kernel(void *argument)
+/* Books that outlive the session. */
+static void keep_heap_result(struct session *session)
 {
-	struct session *session = argument;
-	struct replay_result *result = session->result;
+	struct replay_heap *kept = &session->result->heap;
+	const GArray *sites = heap_ledger_sites(session->heap->ledger);
 
+	kept->totals = *heap_ledger_totals(session->heap->ledger);
+	memcpy(kept->sizes, heap_ledger_sizes(session->heap->ledger), sizeof(kept->sizes));
+	kept->state_bytes = session->heap->state_bytes;
+	kept->kept_bytes = session->heap->kept_bytes;
+	kept->sites = g_array_new(FALSE, FALSE, sizeof(struct heap_site));
+	kept->caches = g_ptr_array_new_with_free_func(g_free);
+	g_array_append_vals(kept->sites, sites->data, sites->len);
+	for (guint i = 0; i < sites->len; i++)
+		g_ptr_array_add(
+			kept->caches,
+			g_strdup(trace_reader_string(
+				session->reader, g_array_index(sites, struct heap_site, i).cache)));
+}
+
+static void note_lock(struct session *session)
+{
+	const struct spinlock *lock = session->frames.lock;
+
+	if (!lock)
+		return;
+	session->result->lock_acquisitions = lock->acquisitions;
+	session->result->lock_contended = lock->contended;
+	session->result->lock_waits = lock->waits;
+}
+
+/* Kernel code from here on; left at any point by trap_die(). */
+static void run_start(struct session *session, struct frame_ops *watched)
+{
 	session->event = REPLAY_ALL;
 	session_space_start(session);
 	if (session->error)
 		return;
-	session_start_state(session);
-	session_audit(session);
+	if (session->heap)
+		session_heap_start(session, watched);
+	else
+		session_start_state(session);
+	if (!session->error)
+		audit(session);
+}
+
+static void run_events(struct session *session)
+{
+	struct replay_result *result = session->result;
+
 	if (session->recorder)
 		session->timed = session->pass == PASS_NATIVE && recorder_timed(session->recorder);
 	session_space_tick(session);
@@ -148,25 +231,85 @@ static void run_kernel(void *argument)
 	result->seconds = (double)(g_get_monotonic_time() - begin) / 1e6;
 	result->host_minor_faults = timer_minor_faults() - recorder_lab_faults(session->recorder) -
 				    session->lab_faults - faults;
+	result->lab_ns = session->meter.lab_ns;
 	session->timed = false;
+}
+
+static void run_end(void *argument)
+{
+	struct session *session = argument;
+	struct replay_result *result = session->result;
+
 	session->event = REPLAY_ALL;
 	session_space_figures(session);
+	note_lock(session);
 	if (!session->corrupt)
-		session_audit(session);
-	if (session->recorder)
+		audit(session);
+	if (session->recorder) {
 		recorder_end(session->recorder, result->events, session->time_ns, result->metrics);
+		recorder_demand(session->recorder, demand_bins(session->demand));
+	}
+	if (session->heap)
+		keep_heap_result(session);
 	result->died = session->corrupt;
 	if (!(session->frames.ops->caps & FRAME_CAP_FREE) || session->config->unjudged ||
 	    session->corrupt)
 		return;
 	session_space_end(session);
-	session_give_back(session);
+	if (session->heap) {
+		session_heap_end(session);
+		/* What it keeps by design is no leak of the frame allocator's. */
+		if (session->corrupt || !(session->heap->heap.ops->caps & HEAP_CAP_GIVES_BACK))
+			return;
+	} else {
+		session_give_back(session);
+	}
 	const struct ledger_totals *totals = ledger_totals(session->ledger);
 	if (totals->free_frames + session_space_held(session) != result->managed_frames)
 		session_violation(
 			session, "leak", 0,
 			"after everything was given back fewer frames are free than after boot");
 	session_audit(session);
+}
+
+static void run_all(void *argument)
+{
+	struct session *session = argument;
+	struct frame_ops watched;
+
+	run_start(session, &watched);
+	if (session->error)
+		return;
+	run_events(session);
+	run_end(session);
+}
+
+static void run_start_alone(void *argument)
+{
+	run_start(argument, NULL);
+}
+
+static void run_part(struct session *session, void (*part)(void *))
+{
+	struct trap_report report;
+
+	if (trap_run(part, session, &report))
+		return;
+	session->result->died = true;
+	session_violation(session, report.kind, 0, report.message);
+}
+
+static void run_kernel(struct session *session)
+{
+	if (!session->config->threads) {
+		run_part(session, run_all);
+		return;
+	}
+	run_part(session, run_start_alone);
+	if (!session->result->died && !session->corrupt && !session->error)
+		session_replay_threads(session);
+	if (!session->result->died && !session->error)
+		run_part(session, run_end);
 }
 
 static void assign_boot_frames(struct session *session)
@@ -233,18 +376,29 @@ static bool power_on(struct session *session, GError **error)
 	session_space_booted(session);
 	if (session->pass == PASS_PROBED)
 		probe_set_ledger(session->ledger);
-	else if (session->recorder && boot->usable_frames * FRAME_BYTES <= POPULATE_MAX_BYTES)
-		machine_populate(session->machine);
+	else if (session->rehearsed)
+		machine_populate(session->machine, session->rehearsed);
+	else if (session->recorder)
+		machine_populate(session->machine, session->machine->usable);
 	return true;
 }
 
-static uint64_t kept_frames(void *context)
+static void add_figures(void *context, struct metrics_extra *extra)
 {
 	const struct session *session = context;
 	struct frame_stats stats = { 0 };
 
+	trap_kernel_begin();
 	session->frames.ops->stats(session->frames.state, &stats);
-	return stats.kept_frames;
+	trap_kernel_end();
+	extra->kept_frames = stats.kept_frames;
+	extra->failures = session->result->failures;
+	extra->has_mobility = session->frames.ops->caps & FRAME_CAP_MOBILITY;
+	extra->fallbacks = stats.fallbacks;
+	extra->fragmenting_fallbacks = stats.fragmenting_fallbacks;
+	demand_figures(session->demand, &extra->demand);
+	if (session->space)
+		session_space_sample(context, &extra->spaces);
 }
 
 /* Each handle of the start section once: none has its frames yet. */
@@ -265,6 +419,14 @@ static bool name_start_handles(struct session *session, GError **error)
 		handle->state = HANDLE_FAILED;
 	}
 	return true;
+}
+
+static bool prepare_heap(struct session *session, const struct trace_meta *meta, GError **error)
+{
+	if (meta->kind_count[EVENT_HEAP_ALLOC] == 0)
+		return lab_usage(error, "%s holds no heap events to replay",
+				 session->config->trace_path);
+	return session_heap_new(session, meta->handles, error);
 }
 
 static bool prepare(struct session *session, GError **error)
@@ -297,17 +459,23 @@ static bool prepare(struct session *session, GError **error)
 	}
 	if (!name_start_handles(session, error))
 		return false;
+	if (config->heap[session->pass] && !prepare_heap(session, meta, error))
+		return false;
 	if (!session->recorder)
 		return true;
+	session->demand = demand_new(machine_huge_order(session->machine->config));
+	session->meter.windows = session->machine->windows;
+	/* Frame allocators keep to the direct map; calibrating takes a tenth of a second. */
+	if (session->heap && session->pass == PASS_NATIVE && recorder_timed(session->recorder))
+		session->meter.cost = window_cost_get();
 	struct recorder_view view = {
 		.ledger = session->ledger,
 		.machine = session->machine,
 		.trace = session->reader,
 		.last_event = config->until == REPLAY_ALL ? meta->events
 							  : MIN(meta->events, config->until + 1),
-		.kept_frames = kept_frames,
-		.failures = &result->failures,
-		.spaces = session->space ? session_space_sample : NULL,
+		.add_figures = add_figures,
+		.sample = session->heap ? session_heap_sample : NULL,
 		.context = session,
 	};
 	return recorder_begin(session->recorder, &view, error);
@@ -315,6 +483,8 @@ static bool prepare(struct session *session, GError **error)
 
 static void session_clear(struct session *session)
 {
+	if (session->rehearsed)
+		g_array_unref(session->rehearsed);
 	if (session->pass == PASS_PROBED)
 		probe_end();
 	machine_leave();
@@ -322,38 +492,47 @@ static void session_clear(struct session *session)
 	handles_fini(&session->handles);
 	if (session->start)
 		g_array_unref(session->start);
+	if (session->held)
+		g_array_unref(session->held);
+	demand_free(session->demand);
 	g_array_unref(session->untouched);
+	session_heap_free(session);
 	g_clear_pointer(&session->ledger, ledger_free);
 	machine_free(session->machine);
 	g_clear_pointer(&session->reader, trace_reader_free);
 }
 
-bool replay_pass(const struct replay_config *config, enum kernel_pass pass,
-		 struct recorder *recorder, struct replay_result *result, GError **error)
+/* A pass over a session of its own. A recorder's pass is timed: on REHEARSED frames, when they are
+ * given; TOUCHED gets those that this one touches. Either may be NULL. */
+static bool run_pass(const struct replay_config *config, enum kernel_pass pass,
+		     struct recorder *recorder, GArray *rehearsed, GArray **touched,
+		     struct replay_result *result, GError **error)
 {
 	struct session *session = g_new0(struct session, 1);
-	struct trap_report report;
-
 	*result = (struct replay_result){ .violation_list = g_ptr_array_new_with_free_func(
 						  session_violation_free) };
 	result->metrics = g_new0(double, metrics_count());
+	result->digested = config->threads == 0;
 	session->config = config;
 	session->pass = pass;
 	session->kernel = &kernels[pass];
 	session->recorder = recorder;
+	session->rehearsed = rehearsed;
 	session->result = result;
 	session->timer = timer_get();
 	session->random = random_seeded(config->seed);
 	session->untouched = g_array_new(FALSE, FALSE, sizeof(struct frame_block));
+	watchdog_start(config->limit_ms);
 	bool ok = prepare(session, error);
-	if (ok && !trap_run(run_kernel, session, &report)) {
-		result->died = true;
-		session_violation(session, report.kind, 0, report.message);
-	}
+	if (ok)
+		run_kernel(session);
+	watchdog_stop();
 	if (session->error) {
 		g_propagate_error(error, session->error);
 		ok = false;
 	}
+	if (ok && touched)
+		*touched = ram_touched(&session->machine->ram);
 	session_clear(session);
 	g_free(session);
 	if (!ok)
@@ -361,8 +540,32 @@ bool replay_pass(const struct replay_config *config, enum kernel_pass pass,
 	return ok;
 }
 
+static bool needs_rehearsal(const struct replay_config *config, enum kernel_pass pass,
+			    struct recorder *recorder)
+{
+	return pass == PASS_NATIVE && recorder && recorder_timed(recorder) &&
+	       memory_map_usable_frames(config->machine->memory_map) * FRAME_BYTES >
+		       POPULATE_MAX_BYTES;
+}
+
+bool replay_pass(const struct replay_config *config, enum kernel_pass pass,
+		 struct recorder *recorder, struct replay_result *result, GError **error)
+{
+	GArray *rehearsed = NULL;
+
+	if (needs_rehearsal(config, pass, recorder)) {
+		struct replay_result unused;
+		if (!run_pass(config, pass, NULL, NULL, &rehearsed, &unused, error))
+			return false;
+		replay_result_clear(&unused);
+	}
+	return run_pass(config, pass, recorder, rehearsed, NULL, result, error);
+}
+
 void replay_result_clear(struct replay_result *result)
 {
 	g_clear_pointer(&result->violation_list, g_ptr_array_unref);
 	g_clear_pointer(&result->metrics, g_free);
+	g_clear_pointer(&result->heap.sites, g_array_unref);
+	g_clear_pointer(&result->heap.caches, g_ptr_array_unref);
 }

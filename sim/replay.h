@@ -4,7 +4,8 @@
  *
  * What is deterministic (placement digest, failures, violations, metrics, machine events of the
  * probed pass) depends on trace, configuration and seed alone; host time is only ever a
- * measurement. An allocation that fails is data. Only a malformed trace ends a pass early (GError);
+ * measurement. With host threads nothing is: what allocator and ledger agree on is judged, and no
+ * digest made. An allocation that fails is data. Only a malformed trace ends a pass early (GError);
  * broken invariants and kernel deaths are violations of the pass.
  */
 #ifndef KMEMLAB_SIM_REPLAY_H
@@ -14,13 +15,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "sim/fixture.h"
+#include "sim/heap_ledger.h"
 #include "sim/kernel.h"
 #include "sim/probe.h"
 #include "sim/recorder.h"
 #include "sim/space_lab.h"
 #include "workloads/trace.h"
 
-enum replay_start { START_ASCENDING = 0, START_RECORDED, START_SHUFFLED };
+enum replay_start { START_ASCENDING = 0, START_RECORDED, START_SHUFFLED, START_FIXTURE };
 
 #define REPLAY_ALL	      UINT64_MAX
 #define REPLAY_ORDERS	      32  /* 2^31 frames is the largest request */
@@ -31,15 +34,22 @@ struct replay_config {
 	const struct frame_ops *frames[PASSES]; /* the same system in both builds */
 	const struct machine_config *machine;
 	struct frame_config frame_config;
+	const struct heap_ops *heap[PASSES]; /* NULL: frame events are replayed; else heap events */
+	struct heap_config heap_config;	     /* options, CPUs and seed; the rest is the pass's */
 	uint64_t seed; /* 0: also keeps the recorded order of simultaneous events of different CPUs
 			*/
 	enum replay_start start;
-	bool place_recorded;   /* ask AT-capable allocators for the recorded frames */
-	uint64_t until;	       /* last event to replay; REPLAY_ALL */
+	const struct fixture *fixture; /* START_FIXTURE: before the start section, in the place of
+					  the untouched frames */
+	bool place_recorded;	       /* ask AT-capable allocators for the recorded frames */
+	uint64_t until;		       /* last event to replay; REPLAY_ALL */
 	uint64_t check_events; /* run check() and compare walk() with the ledger every so many
 				  events; 0: at the ends */
-	bool unjudged; /* benchmark of the loop alone: no ledger, no audits, allocators that are
-			  trusted */
+	bool unjudged;	   /* benchmark of the loop alone: no ledger, no audits, allocators that are
+			      trusted */
+	unsigned limit_ms; /* CPU time after which one operation hangs; 0: none */
+	unsigned threads;  /* native pass on so many host threads, CPUs shared out among them in
+			      turn: replay_threads.c; 0: interleaved, as recorded */
 	const struct space_choice *spaces; /* NULL: processes are not replayed */
 	const char *command; /* how to do this run again, for messages; --until is appended */
 };
@@ -47,7 +57,8 @@ struct replay_config {
 /* Something that must not be. */
 struct replay_violation {
 	uint64_t event; /* REPLAY_ALL: not during an event (boot, start state, the end) */
-	char *kind; /* ledger verdict, "check", "walk", "probe", "page-fault", "panic", "leak" */
+	char *kind;	/* ledger verdict, "check", "walk", "probe", "page-fault", "crash", "hang",
+			   "panic", "leak", "deadlock" */
 	uint64_t frame;
 	char *message; /* "allocator error: ..." */
 	char *command; /* replays up to it */
@@ -61,6 +72,20 @@ enum replay_operation {
 	OPERATIONS = OPERATION_SPACE + SPACE_CALLS
 };
 extern const char *const replay_operation_names[OPERATIONS];
+
+/* Heap events are replayed: "boot", "heap_alloc" (realloc too), "heap_free", and their rows are by
+ * the smallest order with 2^order >= bytes. */
+extern const char *const replay_heap_operation_names[OPERATIONS];
+
+/* What a pass with a heap leaves (sim/heap_report.h). */
+struct replay_heap {
+	struct heap_totals totals; /* at the end of the trace */
+	struct heap_size sizes[HEAP_SIZE_ORDERS];
+	GArray *sites;	   /* struct heap_site; NULL without a heap */
+	GPtrArray *caches; /* char *: names of object caches by site, may hold NULL */
+	uint64_t state_bytes, kept_bytes;
+	uint64_t held_after_all; /* frames, when everything was freed */
+};
 
 struct replay_row {
 	uint64_t operations;
@@ -86,6 +111,7 @@ struct replay_spaces {
 struct replay_result {
 	struct replay_spaces spaces;
 	uint64_t digest;
+	bool digested;	     /* not with host threads */
 	uint64_t events;     /* of the trace, without the prologue, as far as replayed */
 	uint64_t operations; /* calls into the allocator for events */
 	uint64_t failures, skipped, deferred_frees;
@@ -93,6 +119,7 @@ struct replay_result {
 	uint64_t start_failures;	    /* of them, not placed at all */
 	uint64_t displaced; /* placed elsewhere than --start or --place recorded asked for */
 	uint64_t untouched_frames;
+	struct fixture_reached fixture; /* START_FIXTURE: before the start section */
 	uint64_t violations;
 	GPtrArray *violation_list; /* struct replay_violation *, the first REPLAY_VIOLATIONS_MAX */
 	bool died; /* the kernel did, or its check() found it corrupt: what follows the last event
@@ -100,9 +127,13 @@ struct replay_result {
 	uint64_t state_bytes, table_frames, managed_frames, usable_frames;
 	double *metrics; /* at the end of the trace, in the order of the metrics table */
 	struct replay_row row[OPERATIONS][REPLAY_ORDERS]; /* probed pass: machine events */
+	struct replay_heap heap;
+	uint64_t lock_acquisitions, lock_contended, lock_waits; /* of the front door's lock, from
+								   boot to the last event */
 	double seconds;		    /* host time of the event loop, wall clock */
 	uint64_t cpu_ns;	    /* and CPU time of this thread */
 	uint64_t host_minor_faults; /* during the loop, decoding and recording aside */
+	uint64_t lab_ns;	    /* of windows, taken off latencies: window_cost.h */
 };
 
 /* One pass. RECORDER may be NULL (nothing is sampled or timed). False with error for malformed

@@ -4,6 +4,7 @@
 #include "sim/lab.h"
 #include "sim/session.h"
 #include "sim/start_state.h"
+#include "sim/trap.h"
 
 /* ---- calls into the kernel ---- */
 
@@ -32,13 +33,16 @@ static int call_alloc(struct session *session, const struct frame_request *reque
 	struct frames frames = session->frames; /* on the kernel's stack */
 
 	watch_call(session, OPERATION_ALLOC, order, count);
-	uint64_t start = session->timed ? timer_start() : 0;
+	trap_kernel_begin();
+	uint64_t start = session_start(session);
 	int status = session->kernel->frame_alloc(&frames, request, block);
 	uint64_t stop = session->timed ? timer_stop() : 0;
+	trap_kernel_end();
 	probe_phase(PROBE_OFF, NULL);
+	session->last_ns = session->timed ? session_net_ns(session, start, stop) : 0;
 	if (session->timed && count)
 		recorder_latency(session->recorder, OPERATION_ALLOC, order, request->cpu,
-				 session->event, timer_net_ns(session->timer, start, stop));
+				 session->event, session->last_ns);
 	return status;
 }
 
@@ -49,13 +53,15 @@ static int call_free(struct session *session, const struct frame_block *block, u
 	struct frames frames = session->frames;
 
 	watch_call(session, OPERATION_FREE, order, count);
-	uint64_t start = session->timed ? timer_start() : 0;
+	trap_kernel_begin();
+	uint64_t start = session_start(session);
 	int status = session->kernel->frame_free(&frames, block);
 	uint64_t stop = session->timed ? timer_stop() : 0;
+	trap_kernel_end();
 	probe_phase(PROBE_OFF, NULL);
 	if (session->timed && count)
 		recorder_latency(session->recorder, OPERATION_FREE, order, cpu, session->event,
-				 timer_net_ns(session->timer, start, stop));
+				 session_net_ns(session, start, stop));
 	return status;
 }
 
@@ -118,6 +124,19 @@ static void trace_fault(struct session *session, const char *what, uint64_t numb
 			    session->config->trace_path, session->event, what, number);
 }
 
+/* BLOCK: NULL when it failed. Before the ledger books it: the fill level is that of the request. */
+static void note_demand(struct session *session, const struct event *event,
+			const struct frame_block *block)
+{
+	const struct ledger_totals *totals = ledger_totals(session->ledger);
+
+	if (!session->demand)
+		return;
+	demand_request(session->demand, event->task, event->u.frame.frames,
+		       100 - 100 * (double)totals->free_frames / (double)totals->usable_frames,
+		       block ? block->first.n : 0, block ? block->frames : 0, session->last_ns);
+}
+
 void session_frame_alloc(struct session *session, const struct event *event)
 {
 	uint64_t number = event->u.frame.handle;
@@ -140,6 +159,7 @@ void session_frame_alloc(struct session *session, const struct event *event)
 		session->result->displaced++;
 		status = call_alloc(session, &request, &block, true);
 	}
+	note_demand(session, event, status == KERR_OK ? &block : NULL);
 	session->result->operations++;
 	session->result->digest = digest_step(session->result->digest, session->event,
 					      status == KERR_OK ? block.first.n : EVENT_NO_FRAME);
@@ -292,6 +312,26 @@ static bool start_one(struct session *session, const struct start_item *item, bo
 	return true;
 }
 
+bool session_hold(struct session *session, const struct frame_request *request)
+{
+	struct frame_request booked = *request;
+	struct frame_block block;
+
+	if (call_alloc(session, request, &block, false) != KERR_OK)
+		return false;
+	if (!(session->frames.ops->caps & FRAME_CAP_MOBILITY))
+		booked.mobility =
+			session->config->fixture->mobility(block.first.n, session->config->seed);
+	return book(session, 0, &booked, &block);
+}
+
+void session_let_go(struct session *session, const struct frame_block *block)
+{
+	struct release release = { session, 0, 0, false };
+
+	release_run(&release, *block, block->frames);
+}
+
 void session_start_state(struct session *session)
 {
 	bool recorded = session->config->start == START_RECORDED &&
@@ -299,6 +339,8 @@ void session_start_state(struct session *session)
 	GArray *start = session->start;
 	guint waiting = 0;
 
+	if (session->config->start == START_FIXTURE)
+		session_fixture(session);
 	for (guint i = 0; i < start->len; i++) {
 		struct start_item *item = &g_array_index(start, struct start_item, i);
 		bool at = recorded && item->frame != EVENT_NO_FRAME;

@@ -4,6 +4,7 @@
 
 #include "sim/audit.h"
 #include "sim/session.h"
+#include "sim/trap.h"
 
 void session_violation_free(gpointer data)
 {
@@ -71,7 +72,9 @@ void session_audit(struct session *session)
 		return;
 	if (session->pass == PASS_PROBED)
 		probe_phase(PROBE_CHECK, NULL);
+	trap_kernel_begin();
 	bool clean = audit_frames(&session->frames, session->ledger, &finding);
+	trap_kernel_end();
 	probe_phase(PROBE_OFF, NULL);
 	if (clean)
 		return;

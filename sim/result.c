@@ -14,7 +14,20 @@
 #include <unistd.h>
 
 /* Files kept open during the run; the JSON files are written at one stroke. */
-enum file { SAMPLES, RECORDED, FAILURES, EVENTS, LATENCY, SLOW, FRAMES, FILES };
+enum file {
+	SAMPLES,
+	RECORDED,
+	FAILURES,
+	FILL,
+	EVENTS,
+	LATENCY,
+	SLOW,
+	FRAMES,
+	HEAP,
+	HEAP_SITES,
+	HEAP_SIZES,
+	FILES
+};
 
 static const struct {
 	const char *name;
@@ -27,6 +40,7 @@ static const struct {
 		       "event,time_ns,frames,align_frames,zone,mobility,cpu,task,free_frames,"
 		       "largest_free_order\n",
 		       true },
+	[FILL] = { "fill.csv", "fill_low_percent,fill_high_percent,requests,served\n", false },
 	[EVENTS] = { "events.csv",
 		     "operation,order,operations,loads,stores,atomics,cache_lines,tlb_lookups,"
 		     "tlb_misses,walk_reads,faults\n",
@@ -34,6 +48,18 @@ static const struct {
 	[LATENCY] = { "latency.csv", "operation,order,cpu,low_ns,high_ns,count\n", true },
 	[SLOW] = { "slow.csv", "event,operation,order,cpu,latency_ns\n", true },
 	[FRAMES] = { "frames.bin", NULL, false },
+	[HEAP] = { "heap.csv",
+		   "event,time_ns,live_objects,live_bytes,usable_bytes,held_frames,kept_bytes,"
+		   "failures,internal_percent\n",
+		   false },
+	[HEAP_SITES] = { "heap_sites.csv",
+			 "site,cache,allocs,frees,failures,moved_cpu,requested_bytes,usable_bytes,"
+			 "live_objects,live_bytes,peak_bytes,internal_percent\n",
+			 false },
+	[HEAP_SIZES] = { "heap_sizes.csv",
+			 "order,allocs,failures,requested_bytes,usable_bytes,live_objects,"
+			 "internal_percent\n",
+			 false },
 };
 static const char *const json_files[] = { "run.json", "timing.json" };
 
@@ -308,6 +334,13 @@ void result_failure(struct result *result, const struct result_failure *row)
 	      row->cpu, row->task, row->free_frames, row->largest_free_order);
 }
 
+void result_fill(struct result *result, unsigned low_percent, unsigned high_percent,
+		 uint64_t requests, uint64_t served)
+{
+	print(result, FILL, "%u,%u,%" PRIu64 ",%" PRIu64 "\n", low_percent, high_percent, requests,
+	      served);
+}
+
 void result_events(struct result *result, const struct result_events *row)
 {
 	const uint64_t counts[] = { row->operations, row->loads,       row->stores,
@@ -330,6 +363,57 @@ void result_latency(struct result *result, const char *operation, unsigned order
 	while (result && histogram_next(histogram, &cursor, &bucket))
 		print(result, LATENCY, "%s,%u,%u,%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\n", operation,
 		      order, cpu, bucket.low_ns, bucket.high_ns, bucket.count);
+}
+
+/* Six digits after the point, whatever the locale. */
+static void print_fraction(struct result *result, enum file file, double value)
+{
+	char text[G_ASCII_DTOSTR_BUF_SIZE];
+
+	print(result, file, ",%s\n", g_ascii_formatd(text, sizeof(text), "%.6f", value));
+}
+
+void result_heap_sample(struct result *result, const struct result_heap_sample *row)
+{
+	print(result, HEAP,
+	      "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
+	      ",%" PRIu64,
+	      row->event, row->time_ns, row->live_objects, row->live_bytes, row->usable_bytes,
+	      row->held_frames, row->kept_bytes, row->failures);
+	print_fraction(result, HEAP, row->internal_percent);
+}
+
+/* A name in quotes where CSV needs them. */
+static void print_name(struct result *result, enum file file, const char *name)
+{
+	if (!name || !strpbrk(name, ",\"\n\r")) {
+		print(result, file, ",%s", name ? name : "");
+		return;
+	}
+	put(result, file, ",\"", 2);
+	for (; *name; name++)
+		put(result, file, *name == '"' ? "\"\"" : name, *name == '"' ? 2 : 1);
+	put(result, file, "\"", 1);
+}
+
+void result_heap_site(struct result *result, const struct result_heap_site *row)
+{
+	print(result, HEAP_SITES, "0x%" PRIx64, row->address);
+	print_name(result, HEAP_SITES, row->cache);
+	print(result, HEAP_SITES,
+	      ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
+	      ",%" PRIu64 ",%" PRIu64,
+	      row->allocs, row->frees, row->failures, row->moved_cpu, row->requested_bytes,
+	      row->usable_bytes, row->live_objects, row->live_bytes, row->peak_bytes);
+	print_fraction(result, HEAP_SITES, row->internal_percent);
+}
+
+void result_heap_size(struct result *result, const struct result_heap_size *row)
+{
+	print(result, HEAP_SIZES, "%u,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64,
+	      row->order, row->allocs, row->failures, row->requested_bytes, row->usable_bytes,
+	      row->live_objects);
+	print_fraction(result, HEAP_SIZES, row->internal_percent);
 }
 
 void result_slow(struct result *result, uint64_t event, const char *operation, unsigned order,

@@ -62,6 +62,9 @@ struct result_events {
 	uint64_t operations, loads, stores, atomics, cache_lines, tlb_lookups, tlb_misses,
 		walk_reads, faults;
 };
+/* Huge requests while LOW to HIGH percent of usable RAM were not free. */
+void result_fill(struct result *result, unsigned low_percent, unsigned high_percent,
+		 uint64_t requests, uint64_t served);
 void result_events(struct result *result, const struct result_events *row);
 
 /* latency.csv: the non-empty buckets of HISTOGRAM. */
@@ -76,6 +79,28 @@ void result_slow(struct result *result, uint64_t event, const char *operation, u
 void result_map_shape(struct result *result, uint64_t ram_frames, uint64_t cell_frames);
 void result_map(struct result *result, uint64_t event, uint64_t time_ns, const uint8_t *live,
 		const uint8_t *reserved);
+
+/* heap.csv, heap_sites.csv, heap_sizes.csv; the files exist where there is a row. */
+struct result_heap_sample {
+	uint64_t event, time_ns;
+	uint64_t live_objects, live_bytes, usable_bytes, held_frames, kept_bytes, failures;
+	double internal_percent;
+};
+void result_heap_sample(struct result *result, const struct result_heap_sample *row);
+struct result_heap_site {
+	uint64_t address;  /* 0: unknown */
+	const char *cache; /* NULL: none */
+	uint64_t allocs, frees, failures, moved_cpu;
+	uint64_t requested_bytes, usable_bytes, live_objects, live_bytes, peak_bytes;
+	double internal_percent;
+};
+void result_heap_site(struct result *result, const struct result_heap_site *row);
+struct result_heap_size {
+	unsigned order;
+	uint64_t allocs, failures, requested_bytes, usable_bytes, live_objects;
+	double internal_percent;
+};
+void result_heap_size(struct result *result, const struct result_heap_size *row);
 
 /* A whole file: run.json, timing.json. NODE stays the caller's. */
 void result_json(struct result *result, const char *name, JsonNode *node);

@@ -4,26 +4,38 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "sim/fragmentation.h"
+#include "sim/heap_report.h"
 #include "sim/lab.h"
 #include "sim/option.h"
+#include "sim/plugin.h"
 #include "sim/run_json.h"
 #include "sim/size.h"
 #include "workloads/memory_map.h"
 
-const char *const run_start_names[] = { [START_ASCENDING] = "ascending",
-					[START_RECORDED] = "recorded",
-					[START_SHUFFLED] = "shuffled" };
+static const char *const start_names[] = { [START_ASCENDING] = "ascending",
+					   [START_RECORDED] = "recorded",
+					   [START_SHUFFLED] = "shuffled" };
 
-bool run_parse_start(const char *text, enum replay_start *start, GError **error)
+bool run_parse_start(const char *text, struct run_start *start, GError **error)
 {
-	for (unsigned i = 0; i < G_N_ELEMENTS(run_start_names); i++) {
-		if (strcmp(text, run_start_names[i]) == 0) {
-			*start = i;
+	*start = (struct run_start){ .mode = START_FIXTURE, .fixture = fixture_find(text) };
+	if (start->fixture)
+		return true;
+	for (unsigned i = 0; i < G_N_ELEMENTS(start_names); i++) {
+		if (strcmp(text, start_names[i]) == 0) {
+			start->mode = i;
 			return true;
 		}
 	}
-	return lab_usage(error, "start state '%s' is not ascending, recorded or shuffled", text);
+	return lab_usage(error,
+			 "start state '%s' is not ascending, recorded or shuffled, nor a fixture "
+			 "(kmemlab list starts)",
+			 text);
+}
+
+const char *run_start_name(const struct run_start *start)
+{
+	return start->fixture ? start->fixture->name : start_names[start->mode];
 }
 
 /* How many words, from this one on, say where files go or what is printed. */
@@ -68,10 +80,16 @@ char *run_command(char *const *words)
 bool run_set_frames(const struct frame_ops *ops, struct frame_config *config, const char *setting,
 		    GError **error)
 {
-	const char *equals = strchr(setting, '=');
-
-	if (!equals || !g_str_has_prefix(setting, "frames."))
+	if (!g_str_has_prefix(setting, "frames."))
 		return lab_usage(error, "--set %s: frames.KEY=VALUE is expected", setting);
+	return option_set(ops->options, ops->name, setting, config->option, error);
+}
+
+bool run_set_heap(const struct heap_ops *ops, struct heap_config *config, const char *setting,
+		  GError **error)
+{
+	if (!g_str_has_prefix(setting, "heap."))
+		return lab_usage(error, "--set %s: heap.KEY=VALUE is expected", setting);
 	return option_set(ops->options, ops->name, setting, config->option, error);
 }
 
@@ -88,25 +106,84 @@ static bool apply_setting(const char *setting, struct replay_config *replay,
 	if (g_str_has_prefix(key, "frames."))
 		fine = run_set_frames(replay->frames[PASS_NATIVE], &replay->frame_config, setting,
 				      error);
+	else if (g_str_has_prefix(key, "heap."))
+		fine = replay->heap[PASS_NATIVE]
+			       ? run_set_heap(replay->heap[PASS_NATIVE], &replay->heap_config,
+					      setting, error)
+			       : lab_usage(error, "--set %s: there is no heap (--heap)", setting);
 	else if (g_str_has_prefix(key, "tables.") || g_str_has_prefix(key, "space."))
 		fine = space_choice_set(choice, setting, error);
 	else if (g_str_has_prefix(key, "machine."))
 		fine = machine_config_set(machine, key + strlen("machine."), equals + 1, error);
 	else
-		fine = lab_usage(error, "--set %s: the slots are frames, tables, space and machine",
+		fine = lab_usage(error,
+				 "--set %s: the slots are frames, heap, tables, space and machine",
 				 setting);
 	g_free(key);
 	return fine;
 }
 
+bool run_find_heap(const char *name, const struct heap_ops *heap[PASSES], GError **error)
+{
+	for (unsigned pass = 0; pass < PASSES; pass++)
+		heap[pass] = kernels[pass].heap_find(name);
+	if (!heap[PASS_NATIVE] || !heap[PASS_PROBED])
+		return lab_usage(error, "unknown heap '%s' (kmemlab list heaps)", name);
+	return true;
+}
+
 bool run_find_frames(const char *name, const struct frame_ops *frames[PASSES], GError **error)
 {
+	if (plugin_is_path(name))
+		return plugin_load(name, frames, error);
 	for (unsigned pass = 0; pass < PASSES; pass++)
 		frames[pass] = kernels[pass].frame_find(name);
 	if (!frames[PASS_NATIVE] || !frames[PASS_PROBED])
 		return lab_usage(error, "unknown page-frame allocator '%s' (kmemlab list frames)",
 				 name);
 	return true;
+}
+
+static bool find_heap(const char *name, struct replay_config *replay, GError **error)
+{
+	if (!name)
+		return true;
+	if (!run_find_heap(name, replay->heap, error))
+		return false;
+	heap_config_defaults(replay->heap[PASS_NATIVE], &replay->heap_config);
+	return true;
+}
+
+char *run_label(const char *name, const char *slot, char **settings)
+{
+	GString *label = g_string_new(NULL);
+	char *base = plugin_is_path(name) ? g_path_get_basename(name) : g_strdup(name);
+	char *prefix = g_strconcat(slot, ".", NULL);
+	char mark = ':';
+
+	g_string_append(label, base);
+	g_free(base);
+	for (char **setting = settings; setting && *setting; setting++) {
+		if (!g_str_has_prefix(*setting, prefix))
+			continue;
+		g_string_append_printf(label, "%c%s", mark, *setting + strlen(prefix));
+		mark = ',';
+	}
+	g_free(prefix);
+	return g_string_free(label, FALSE);
+}
+
+/* Passes that are asked for and that the system has. */
+static bool choose_passes(const struct run_config *config, const struct replay_config *replay,
+			  bool pass[PASSES], GError **error)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < PASSES; i++) {
+		pass[i] = config->pass[i] && replay->frames[i];
+		any = any || pass[i];
+	}
+	return any || lab_usage(error, "--pass probed: %s has no probed half", config->frames);
 }
 
 static bool find_frames(const char *name, struct replay_config *replay, GError **error)
@@ -167,6 +244,7 @@ static struct machine_config *make_machine(const struct run_config *config,
 		return NULL;
 	machine->cpus = cpus;
 	replay->frame_config.cpus = cpus;
+	replay->heap_config.cpus = cpus;
 	bool fine = true;
 	for (char **setting = config->settings; fine && setting && *setting; setting++)
 		fine = apply_setting(*setting, replay, choice, machine, error);
@@ -178,7 +256,7 @@ static struct machine_config *make_machine(const struct run_config *config,
 	return NULL;
 }
 
-static uint64_t half_of_host_memory(void)
+uint64_t run_host_memory(void)
 {
 	return (uint64_t)sysconf(_SC_PHYS_PAGES) / 2 * (uint64_t)sysconf(_SC_PAGESIZE);
 }
@@ -186,8 +264,7 @@ static uint64_t half_of_host_memory(void)
 static bool fits_host(const struct run_config *config, const struct replay_config *replay,
 		      GError **error)
 {
-	uint64_t limit =
-		config->host_memory_bytes ? config->host_memory_bytes : half_of_host_memory();
+	uint64_t limit = config->host_memory_bytes ? config->host_memory_bytes : run_host_memory();
 	uint64_t bytes = memory_map_usable_frames(replay->machine->memory_map) * FRAME_BYTES;
 
 	if (!(replay->frames[PASS_NATIVE]->caps & FRAME_CAP_TOUCHES_ALL) || bytes <= limit)
@@ -271,18 +348,24 @@ static void suggest_ram(const struct replay_config *replay, GError **error)
 static bool run_passes(const struct run_config *config, const struct replay_config *replay,
 		       struct run_result *result, GError **error)
 {
+	bool wanted[PASSES];
+
+	if (!choose_passes(config, replay, wanted, error))
+		return false;
 	for (unsigned pass = 0; pass < PASSES; pass++) {
 		struct recorder *recorder = NULL;
-		if (!config->pass[pass])
+		if (!wanted[pass])
 			continue;
 		/* The first pass samples; placements, and so samples, are the same in both. */
-		if (!result->recorder) {
+		/* With host threads there is no state at an event. */
+		if (!result->recorder && !config->threads) {
 			struct recorder_config recording = {
 				.sample_events = config->sample_events,
 				.sample_ns = config->sample_ns,
 				.map_frames = RECORDER_MAP_FRAMES,
 				.slow_threshold_ns = RECORDER_SLOW_NS,
 				.time = pass == PASS_NATIVE,
+				.heap = config->heap != NULL,
 			};
 			recorder = result->recorder = recorder_new(&recording, result->files);
 		}
@@ -308,10 +391,14 @@ static void write_json(struct result *files, const char *name, JsonNode *node)
 
 static bool write_files(const struct run_config *config, struct run_result *result, GError **error)
 {
+	enum kernel_pass speaker = result->done[PASS_NATIVE] ? PASS_NATIVE : PASS_PROBED;
+
 	if (!result->files)
 		return true;
 	recorder_write_latency(result->recorder);
 	run_write_events(result);
+	if (config->heap)
+		heap_report_write(result->files, &result->pass[speaker].heap);
 	write_json(result->files, "run.json", run_json(config, result));
 	if (result->done[PASS_NATIVE])
 		write_json(result->files, "timing.json", run_timing(result));
@@ -324,10 +411,13 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 		.trace_path = config->trace_path,
 		.frame_config = { .seed = config->seed },
 		.seed = config->seed,
-		.start = config->start,
+		.start = config->start.mode,
+		.fixture = config->start.fixture,
 		.place_recorded = config->place_recorded,
 		.until = config->until,
 		.check_events = config->check_events,
+		.limit_ms = config->limit_ms,
+		.threads = config->threads,
 		.command = config->command,
 	};
 
@@ -336,14 +426,24 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 
 	*result = (struct run_result){ 0 };
 	if (!find_frames(config->frames, &replay, error) ||
+	    (replay.fixture &&
+	     !fixture_can_reach(replay.fixture, replay.frames[PASS_NATIVE], error)) ||
+	    !find_heap(config->heap, &replay, error) ||
 	    !space_choice_find(&choice, config->tables, config->space ? config->space : "none",
 			       error))
 		return false;
 	replay.spaces = processes ? &choice : NULL;
+	replay.heap_config.seed = config->seed;
+	if (plugin_is_path(config->frames))
+		result->frames_sha256 = lab_file_sha256(config->frames);
 	result->machine = make_machine(config, result, &replay, &choice, error);
 	if (!result->machine)
 		return false;
 	replay.machine = result->machine;
+	if (config->threads > result->machine->cpus)
+		return lab_usage(error,
+				 "--threads %u: the machine has %u CPUs; --cpus N gives it more",
+				 config->threads, result->machine->cpus);
 	if (!fits_host(config, &replay, error))
 		return false;
 	if (config->output && !(result->files = result_new(config->output, config->replace, error)))
@@ -363,4 +463,5 @@ void run_result_clear(struct run_result *result)
 	g_clear_pointer(&result->files, result_abort);
 	g_clear_pointer(&result->machine, machine_config_free);
 	g_clear_pointer(&result->trace_sha256, g_free);
+	g_clear_pointer(&result->frames_sha256, g_free);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sim/fragmentation.h"
+#include "sim/heap_report.h"
 #include "sim/timer.h"
 #include "sim/version.h"
 
@@ -32,18 +33,39 @@ static void begin(JsonBuilder *json, const char *key)
 	json_builder_begin_object(json_builder_set_member_name(json, key));
 }
 
-static void add_digest(JsonBuilder *json, uint64_t digest)
+static void add_hash(JsonBuilder *json, const char *key, uint64_t hash)
 {
 	char text[17];
 
-	g_snprintf(text, sizeof(text), "%016" G_GINT64_MODIFIER "x", digest);
-	add_string(json, "digest", text);
+	g_snprintf(text, sizeof(text), "%016" G_GINT64_MODIFIER "x", hash);
+	add_string(json, key, text);
 }
 
-/* Placements are the same in both passes: the first one that ran speaks for the run. */
-static const struct replay_result *speaker(const struct run_result *result)
+/* With host threads there is none. */
+static void add_digest(JsonBuilder *json, const struct replay_result *done)
 {
-	return &result->pass[result->done[PASS_NATIVE] ? PASS_NATIVE : PASS_PROBED];
+	if (done->digested)
+		add_hash(json, "digest", done->digest);
+	else
+		json_builder_add_null_value(json_builder_set_member_name(json, "digest"));
+}
+
+static bool has_heap(const struct run_result *result)
+{
+	return run_speaker(result)->heap.sites != NULL;
+}
+
+static const char *const *operation_names(const struct run_result *result)
+{
+	return has_heap(result) ? replay_heap_operation_names : replay_operation_names;
+}
+
+static void add_heap(JsonBuilder *json, const struct run_result *result)
+{
+	if (!has_heap(result))
+		return;
+	json_builder_set_member_name(json, "heap");
+	json_builder_add_value(json, heap_report_json(&run_speaker(result)->heap));
 }
 
 static void add_violations(JsonBuilder *json, const struct run_result *result)
@@ -75,10 +97,9 @@ static void add_violations(JsonBuilder *json, const struct run_result *result)
 static void sum_counters(const struct replay_result *pass, struct probe_counters *sum)
 {
 	*sum = (struct probe_counters){ 0 };
-	for (unsigned operation = OPERATION_ALLOC; operation < OPERATIONS; operation++) {
+	for (unsigned operation = OPERATION_ALLOC; operation < OPERATIONS; operation++)
 		for (unsigned order = 0; order < REPLAY_ORDERS; order++)
 			probe_counters_add(sum, &pass->row[operation][order].counters);
-	}
 }
 
 static void add_counters(JsonBuilder *json, const struct probe_counters *counters)
@@ -161,7 +182,7 @@ static void add_contiguity(JsonBuilder *json, const struct replay_spaces *s)
 /* The same in both passes. */
 static void add_spaces(JsonBuilder *json, const struct run_result *result)
 {
-	const struct replay_spaces *s = &speaker(result)->spaces;
+	const struct replay_spaces *s = &run_speaker(result)->spaces;
 	char text[17];
 
 	if (!s->on)
@@ -204,6 +225,29 @@ static void add_pass_spaces(JsonBuilder *json, const struct run_result *result, 
 	json_builder_end_object(json);
 }
 
+/* Of the lock around alloc and free; waits are for host threads, and of no use to compare. */
+static void add_lock(JsonBuilder *json, const struct replay_result *done)
+{
+	begin(json, "lock");
+	add_int(json, "acquisitions", done->lock_acquisitions);
+	add_int(json, "contended", done->lock_contended);
+	json_builder_end_object(json);
+}
+
+/* Host threads: no two runs place alike. */
+static void add_threads(JsonBuilder *json, const struct run_config *config,
+			const struct replay_result *done)
+{
+	begin(json, "threads");
+	add_int(json, "count", config->threads);
+	add_double(json, "seconds", done->seconds);
+	add_double(json, "cpu_seconds", (double)done->cpu_ns / 1e9);
+	add_double(json, "operations_per_second",
+		   done->seconds > 0 ? (double)done->operations / done->seconds : 0.0);
+	add_int(json, "lock_waits", done->lock_waits);
+	json_builder_end_object(json);
+}
+
 /* What a pass adds; host time only where a person asked for it, not in files that are compared byte
  * for byte. */
 static void add_passes(JsonBuilder *json, const struct run_result *result, bool seconds)
@@ -215,7 +259,7 @@ static void add_passes(JsonBuilder *json, const struct run_result *result, bool 
 		if (!result->done[pass])
 			continue;
 		begin(json, kernels[pass].name);
-		add_digest(json, result->pass[pass].digest);
+		add_digest(json, &result->pass[pass]);
 		if (seconds)
 			add_double(json, "seconds", result->pass[pass].seconds);
 		if (pass == PASS_PROBED) {
@@ -230,11 +274,25 @@ static void add_passes(JsonBuilder *json, const struct run_result *result, bool 
 	json_builder_end_object(json);
 }
 
-static void add_result(JsonBuilder *json, const struct run_result *result)
+static void add_fixture(JsonBuilder *json, const struct fixture_reached *reached)
 {
-	const struct replay_result *done = speaker(result);
+	begin(json, "start_state");
+	add_hash(json, "target_hash", reached->target_hash);
+	add_hash(json, "reached_hash", reached->reached_hash);
+	add_int(json, "target_free_frames", reached->target_free_frames);
+	add_int(json, "reached_free_frames", reached->reached_free_frames);
+	add_int(json, "missing_frames", reached->missing_frames);
+	add_int(json, "extra_frames", reached->extra_frames);
+	add_double(json, "distance", reached->distance);
+	json_builder_end_object(json);
+}
 
-	add_digest(json, done->digest);
+static void add_result(JsonBuilder *json, const struct run_config *config,
+		       const struct run_result *result)
+{
+	const struct replay_result *done = run_speaker(result);
+
+	add_digest(json, done);
 	add_int(json, "events", done->events);
 	add_int(json, "operations", done->operations);
 	add_int(json, "failures", done->failures);
@@ -245,6 +303,9 @@ static void add_result(JsonBuilder *json, const struct run_result *result)
 	add_int(json, "start_failures", done->start_failures);
 	add_int(json, "displaced", done->displaced);
 	add_int(json, "untouched_frames", done->untouched_frames);
+	add_lock(json, done);
+	if (config->start.fixture)
+		add_fixture(json, &done->fixture);
 	add_bool(json, "digests_differ", result->digests_differ);
 	add_violations(json, result);
 }
@@ -252,7 +313,7 @@ static void add_result(JsonBuilder *json, const struct run_result *result)
 static void add_metrics(JsonBuilder *json, const struct run_result *result)
 {
 	json_builder_set_member_name(json, "metrics");
-	json_builder_add_value(json, metrics_json(speaker(result)->metrics));
+	json_builder_add_value(json, metrics_json(run_speaker(result)->metrics));
 }
 
 static void add_latency(JsonBuilder *json, const struct run_result *result)
@@ -267,7 +328,7 @@ static void add_latency(JsonBuilder *json, const struct run_result *result)
 				recorder_histogram(result->recorder, operation, order);
 			if (!histogram)
 				continue;
-			g_snprintf(key, sizeof(key), "%s/%u", replay_operation_names[operation],
+			g_snprintf(key, sizeof(key), "%s/%u", operation_names(result)[operation],
 				   order);
 			json_builder_add_value(json_builder_set_member_name(json, key),
 					       result_latency_json(histogram));
@@ -290,10 +351,17 @@ JsonNode *run_summary(const struct run_config *config, const struct run_result *
 
 	json_builder_begin_object(json);
 	add_string(json, "allocator", config->label);
-	add_result(json, result);
+	if (config->heap)
+		add_string(json, "heap_name", config->heap_label);
+	add_result(json, config, result);
 	add_passes(json, result, true);
 	add_spaces(json, result);
+	if (config->threads) {
+		add_threads(json, config, run_speaker(result));
+		return finish(json);
+	}
 	add_metrics(json, result);
+	add_heap(json, result);
 	add_latency(json, result);
 	return finish(json);
 }
@@ -315,7 +383,7 @@ static char *cpu_model(void)
 static void add_config(JsonBuilder *json, const struct run_config *config,
 		       const struct run_result *result)
 {
-	const struct replay_result *done = speaker(result);
+	const struct replay_result *done = run_speaker(result);
 	const struct machine_config *machine = result->machine;
 	char **names = g_strsplit(config->name ? config->name : "", "/", 2);
 	char *trace = g_path_get_basename(config->trace_path);
@@ -328,6 +396,10 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 	add_string(json, "trace", trace);
 	add_string(json, "trace_sha256", result->trace_sha256);
 	add_string(json, "frames", config->label);
+	if (result->frames_sha256)
+		add_string(json, "frames_sha256", result->frames_sha256);
+	if (config->heap)
+		add_string(json, "heap", config->heap_label);
 	add_string(json, "tables", config->tables);
 	add_string(json, "space", config->space ? config->space : "none");
 	add_string(json, "paging", table_geometry(machine_paging(machine))->name);
@@ -346,11 +418,11 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 	add_int(json, "direct_leaf_bytes", machine->leaf_bytes);
 	add_int(json, "cpus", machine->cpus);
 	add_int(json, "seed", config->seed);
-	add_string(json, "start", run_start_names[config->start]);
+	add_string(json, "start", run_start_name(&config->start));
 	add_string(json, "place", config->place_recorded ? "recorded" : "free");
 	add_string(json, "pass",
-		   config->pass[PASS_NATIVE] && config->pass[PASS_PROBED] ? "both"
-		   : config->pass[PASS_NATIVE]				  ? "native"
+		   result->done[PASS_NATIVE] && result->done[PASS_PROBED] ? "both"
+		   : result->done[PASS_NATIVE]				  ? "native"
 									  : "probed");
 	if (config->until == REPLAY_ALL)
 		json_builder_add_null_value(json_builder_set_member_name(json, "until"));
@@ -366,7 +438,7 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 
 static void add_boot(JsonBuilder *json, const struct run_result *result)
 {
-	const struct replay_result *done = speaker(result);
+	const struct replay_result *done = run_speaker(result);
 
 	begin(json, "boot");
 	add_int(json, "state_bytes", done->state_bytes);
@@ -393,6 +465,7 @@ static void add_host(JsonBuilder *json, const struct run_result *result)
 					    also kept one by one */
 	if (result->done[PASS_NATIVE]) {
 		add_int(json, "host_minor_faults", result->pass[PASS_NATIVE].host_minor_faults);
+		add_int(json, "lab_ns", result->pass[PASS_NATIVE].lab_ns);
 		add_double(json, "native_seconds", result->pass[PASS_NATIVE].seconds);
 	}
 	if (result->done[PASS_PROBED])
@@ -409,11 +482,12 @@ JsonNode *run_json(const struct run_config *config, const struct run_result *res
 	add_int(json, "schema", 1);
 	add_config(json, config, result);
 	begin(json, "result");
-	add_result(json, result);
+	add_result(json, config, result);
 	add_passes(json, result, false);
 	add_spaces(json, result);
 	add_boot(json, result);
 	add_metrics(json, result);
+	add_heap(json, result);
 	json_builder_end_object(json);
 	add_host(json, result);
 	return finish(json);
@@ -427,7 +501,10 @@ JsonNode *run_timing(const struct run_result *result)
 	recorder_total(result->recorder, &operations, &ns);
 	json_builder_begin_object(json);
 	add_latency(json, result);
+	json_builder_set_member_name(json, "huge_by_fill_percent");
+	json_builder_add_value(json, recorder_demand_json(result->recorder));
 	add_double(json, "operations_per_second", ns ? (double)operations * 1e9 / (double)ns : 0.0);
+	add_int(json, "lab_ns", result->pass[PASS_NATIVE].lab_ns);
 	add_double(json, "native_seconds", result->pass[PASS_NATIVE].seconds);
 	if (result->done[PASS_PROBED])
 		add_double(json, "probed_seconds", result->pass[PASS_PROBED].seconds);
@@ -447,7 +524,7 @@ void run_write_events(const struct run_result *result)
 			if (!row->operations)
 				continue;
 			struct result_events line = {
-				.operation = replay_operation_names[operation],
+				.operation = operation_names(result)[operation],
 				.order = operation == OPERATION_BOOT ? -1 : (int)order,
 				.operations = row->operations,
 				.loads = counters->loads,

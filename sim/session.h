@@ -5,16 +5,32 @@
  *   replay.c          the pass: power on, boot, the event loop, the end
  *   replay_frames.c   the frame slot: start state, allocations, frees, giving everything back
  *   replay_space.c    processes: page tables and address spaces, users' touches
+ *   replay_fixture.c  a fixture as the start state
+ *   replay_threads.c  the event loop on host threads
+ *   replay_heap.c     the heap slot: objects allocated, resized, verified and freed
  *   replay_verdict.c  what is found wrong on the way
  */
 #ifndef KMEMLAB_SIM_SESSION_H
 #define KMEMLAB_SIM_SESSION_H
 
 #include "sim/handles.h"
+#include "sim/heap_ledger.h"
 #include "sim/ledger.h"
 #include "sim/random.h"
 #include "sim/replay.h"
 #include "sim/timer.h"
+#include "sim/window_cost.h"
+
+/* Of a replay with a heap. */
+struct session_heap {
+	struct heap heap;
+	struct frame_block state; /* where its state stands */
+	uint64_t state_bytes;
+	struct heap_ledger *ledger;
+	GHashTable *caches;  /* string id of an object cache -> the heap's number for it */
+	uint64_t lab_ticks;  /* the lab's own, within the present operation */
+	uint64_t kept_bytes; /* by the heap's stats, at the last audit */
+};
 
 struct session {
 	const struct replay_config *config;
@@ -25,14 +41,20 @@ struct session {
 	struct ledger *ledger;
 	struct frames frames;
 	struct handles handles;
+	struct session_heap *heap; /* NULL: none, frame events are replayed */
 	struct recorder *recorder;
+	struct demand *demand; /* NULL without a recorder */
+	uint64_t last_ns;      /* of the last timed allocation */
+	GArray *rehearsed; /* struct frame_range: what an untimed pass touched; NULL: none was */
 	struct replay_result *result;
 	GArray *start;	   /* struct start_item */
+	GArray *held;	   /* uint64_t: frames that a fixture holds; or NULL */
 	GArray *untouched; /* struct frame_block: held from the start, for no handle */
 	uint64_t event;	   /* being replayed; REPLAY_ALL outside of the events */
 	uint64_t time_ns;
 	struct random random; /* of ties */
 	const struct timer *timer;
+	struct window_meter meter; /* of the lab's own time within operations */
 	bool timed;
 	uint64_t lab_faults;	     /* host page faults while decoding */
 	struct session_space *space; /* NULL: the run has no address spaces */
@@ -40,6 +62,24 @@ struct session {
 	bool reached;		     /* the last event that is wanted */
 	GError *error;		     /* a damaged trace, found inside the loop */
 };
+
+/* A stamp before an operation that is timed, else 0. */
+static inline uint64_t session_start(struct session *session)
+{
+	if (!session->timed)
+		return 0;
+	window_meter_start(&session->meter);
+	return timer_start();
+}
+
+/* Nanoseconds between two stamps, net of the timer and of the lab's windows. */
+static inline uint64_t session_net_ns(struct session *session, uint64_t start, uint64_t stop)
+{
+	uint64_t ns = timer_net_ns(session->timer, start, stop);
+	uint64_t lab = window_meter_stop(&session->meter);
+
+	return ns > lab ? ns - lab : 0;
+}
 
 /* replay_verdict.c: books a violation at the present event. */
 void session_violation(struct session *session, const char *kind, uint64_t frame,
@@ -53,10 +93,32 @@ void session_audit(struct session *session);
 void session_violation_free(gpointer violation);
 
 /* replay_frames.c: kernel code runs in these; inside trap_run() only. */
+void session_fixture(struct session *session); /* replay_fixture.c */
 void session_start_state(struct session *session);
 void session_frame_alloc(struct session *session, const struct event *event);
 void session_frame_free(struct session *session, const struct event *event);
 void session_give_back(struct session *session);
+/* A block for no handle, held for the fixture. False: there is none. */
+bool session_hold(struct session *session, const struct frame_request *request);
+/* Gives it back; the caller takes it out of session->untouched. */
+void session_let_go(struct session *session, const struct frame_block *block);
+
+/* replay_heap.c. Host side: the books; before and after kernel code runs. */
+bool session_heap_new(struct session *session, uint64_t handles, GError **error);
+void session_heap_free(struct session *session);
+/* Kernel code runs in these. WATCHED: on the kernel's stack, stays there while the heap lives. */
+void session_heap_start(struct session *session, struct frame_ops *watched);
+void session_heap_alloc(struct session *session, const struct event *event);
+void session_heap_resize(struct session *session, const struct event *event);
+void session_heap_release(struct session *session, const struct event *event);
+void session_heap_audit(struct session *session);
+/* A row of heap.csv. CONTEXT: the session. */
+void session_heap_sample(void *context, struct result *result, uint64_t event, uint64_t time_ns);
+/* Frees all that lives; what the heap holds then is a leak, if it promised to give it back. */
+void session_heap_end(struct session *session);
+
+/* replay_threads.c: all events; not inside trap_run(). Where a thread died the result says so. */
+void session_replay_threads(struct session *session);
 
 /* replay_space.c. */
 bool session_space_prepare(struct session *session, GError **error); /* before boot */

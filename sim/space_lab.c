@@ -8,6 +8,7 @@
 #include "sim/option.h"
 #include "sim/random.h"
 #include "sim/timer.h"
+#include "sim/trap.h"
 
 /* ---- choice ---- */
 
@@ -205,6 +206,7 @@ static uint64_t enter(struct space_lab *lab)
 		lab->counters = (struct probe_counters){ 0 };
 		probe_phase(PROBE_KERNEL, &lab->counters);
 	}
+	trap_kernel_begin();
 	return lab->timed ? timer_start() : 0;
 }
 
@@ -212,6 +214,7 @@ static uint64_t leave(struct space_lab *lab, uint64_t start)
 {
 	uint64_t stop = lab->timed ? timer_stop() : 0, ns = 0;
 
+	trap_kernel_end();
 	probe_phase(PROBE_OFF, NULL);
 	if (lab->timed) {
 		ns = timer_net_ns(timer_get(), start, stop);

@@ -139,7 +139,7 @@ GArray *start_items(struct trace_reader *reader, const struct machine *machine,
 		g_array_unref(items);
 		return NULL;
 	}
-	uint64_t untouched = start_untouched_frames(meta, machine);
+	uint64_t untouched = start == START_FIXTURE ? 0 : start_untouched_frames(meta, machine);
 	uint64_t known = add_known_untouched(meta, untouched, free_of_boot, context, items);
 	g_array_sort(items, by_frame);
 	items = spread_unknown(items, untouched - known, &random);

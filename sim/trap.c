@@ -27,6 +27,15 @@ enum trap_cause {
 	TRAP_UNPAGED, /* CR0.PG = 0 and no RAM there */
 	TRAP_NO_RAM,  /* the tables lead beyond RAM */
 	TRAP_REFUSED, /* the host maps no more */
+	TRAP_CRASH,   /* the host stopped it */
+	TRAP_HANG,
+};
+
+/* A signal of the host that is no fault of the simulated machine. */
+struct trap_crash {
+	int signal;
+	const void *address;		 /* NULL for what has none */
+	const void *pc, *stack, *caller; /* caller: where pc was called from, if it is no code */
 };
 
 struct trap_facts {
@@ -37,6 +46,8 @@ struct trap_facts {
 	bool write;
 	const void *pc;
 	struct mmu_walk walk;
+	struct trap_crash crash;
+	unsigned limit_ms; /* TRAP_HANG */
 };
 
 /* A fault that the kernel's handler is serving. */
@@ -51,19 +62,40 @@ struct trap_thread {
 	volatile bool armed;
 	struct trap_report report;
 	struct trap_facts facts;
+	volatile bool serving;	 /* inside the lab's windows, which hold a lock */
 	volatile unsigned depth; /* of active[]; shared by nested signals */
 	struct trap_active active[TRAP_DEPTH_MAX];
 };
 
-static _Thread_local struct trap_thread trap;
-static struct sigaction previous;
+static _Thread_local struct trap_thread own;
+static _Thread_local struct trap_thread *other; /* NULL: own */
+_Thread_local struct trap_mark trap_mark;
+
+/* How the host stops a program; SIGSEGV is also the simulated machine's page fault. */
+static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+static struct sigaction previous[G_N_ELEMENTS(signals)];
+
+static struct trap_thread *here(void)
+{
+	return other ? other : &own;
+}
+
+struct trap_thread *trap_thread_new(void)
+{
+	return g_new0(struct trap_thread, 1);
+}
+
+void trap_thread_use(struct trap_thread *thread)
+{
+	other = thread;
+}
 
 /* ---- Leaving ---- */
 
 static void leave(void)
 {
-	trap.armed = false;
-	siglongjmp(trap.jump, 1);
+	here()->armed = here()->serving = trap_mark.inside = false;
+	siglongjmp(here()->jump, 1);
 }
 
 void trap_die(const char *kind, const char *format, ...)
@@ -71,13 +103,13 @@ void trap_die(const char *kind, const char *format, ...)
 	va_list arguments;
 
 	va_start(arguments, format);
-	g_strlcpy(trap.report.kind, kind, sizeof(trap.report.kind));
-	vsnprintf(trap.report.message, sizeof(trap.report.message), format, arguments);
+	g_strlcpy(here()->report.kind, kind, sizeof(here()->report.kind));
+	vsnprintf(here()->report.message, sizeof(here()->report.message), format, arguments);
 	va_end(arguments);
-	trap.facts.cause = TRAP_NONE;
-	if (!trap.armed)
+	here()->facts.cause = TRAP_NONE;
+	if (!here()->armed)
 		g_error("lab error: kernel code died outside of an operation: %s: %s", kind,
-			trap.report.message);
+			here()->report.message);
 	leave();
 	abort();
 }
@@ -85,8 +117,8 @@ void trap_die(const char *kind, const char *format, ...)
 /* Also from signal handlers. The walk is only looked at, by the lab's own view of RAM. */
 static void die_of(struct machine *machine, struct trap_facts facts)
 {
-	trap.facts = facts;
-	mmu_walk(machine->cpu[machine->current_cpu], facts.fault.cr2, NULL, &trap.facts.walk);
+	here()->facts = facts;
+	mmu_walk(machine->cpu[machine_cpu(machine)], facts.fault.cr2, NULL, &here()->facts.walk);
 	leave();
 	abort();
 }
@@ -142,6 +174,33 @@ static void say_walk(struct text *text, const struct mmu_walk *walk)
 	}
 }
 
+/* A frame that ran into the guard page below the stack: the fault is next to the stack pointer. */
+#define STACK_REACH (64 * 1024)
+
+static bool overflowed(const struct trap_crash *crash)
+{
+	uintptr_t address = (uintptr_t)crash->address, stack = (uintptr_t)crash->stack;
+
+	return crash->signal == SIGSEGV && address < stack + STACK_REACH &&
+	       address + STACK_REACH > stack;
+}
+
+static void say_crash(struct text *text, const struct trap_crash *crash)
+{
+	bool placed = crash->signal == SIGSEGV || crash->signal == SIGBUS;
+
+	if (overflowed(crash))
+		say(text, "stack overflow");
+	else if (crash->caller)
+		say(text, "%s: a jump to %p, where there is no code", strsignal(crash->signal),
+		    crash->pc);
+	else if (placed)
+		say(text, "%s at host address %p, outside of the machine", strsignal(crash->signal),
+		    crash->address);
+	else
+		say(text, "%s", strsignal(crash->signal));
+}
+
 static void say_cause(struct text *text, const struct trap_facts *facts)
 {
 	const char *verb = facts->write ? "write" : "read";
@@ -160,6 +219,12 @@ static void say_cause(struct text *text, const struct trap_facts *facts)
 	case TRAP_REFUSED:
 		say(text, "the host maps no window for kernel address 0x%" PRIx64,
 		    facts->fault.cr2.a);
+		return;
+	case TRAP_CRASH:
+		say_crash(text, &facts->crash);
+		return;
+	case TRAP_HANG:
+		say(text, "does not come back within %u ms of CPU time", facts->limit_ms);
 		return;
 	default:
 		say_fault(text, &facts->fault);
@@ -195,7 +260,10 @@ static void report_facts(const struct trap_facts *facts, struct trap_report *rep
 {
 	struct text text = { report->message, sizeof(report->message) };
 	bool twice = facts->cause == TRAP_SAME_AGAIN || facts->cause == TRAP_TOO_DEEP;
-	const char *kind = facts->cause == TRAP_REFUSED ? "lab" : "page-fault";
+	const char *kind = facts->cause == TRAP_REFUSED ? "lab"
+			   : facts->cause == TRAP_CRASH ? "crash"
+			   : facts->cause == TRAP_HANG	? "hang"
+							: "page-fault";
 
 	g_strlcpy(report->kind, twice ? "double-fault" : kind, sizeof(report->kind));
 	say_cause(&text, facts);
@@ -227,30 +295,30 @@ static bool same_fault(const struct trap_active *active, const struct mmu_fault 
 /* A fault while others are being served: is there still sense in it? */
 static void judge_nesting(struct machine *machine, const struct mmu_fault *fault, const void *pc)
 {
-	unsigned depth = trap.depth;
+	unsigned depth = here()->depth;
 	struct trap_facts facts = facts_of(TRAP_SAME_AGAIN, fault, pc);
 
 	for (unsigned i = 0; i < depth; i++)
-		if (same_fault(&trap.active[i], fault))
+		if (same_fault(&here()->active[i], fault))
 			die_of(machine, facts);
 	if (depth < TRAP_DEPTH_MAX)
 		return;
 	facts.cause = TRAP_TOO_DEEP;
-	facts.outer = trap.active[depth - 1].va;
+	facts.outer = here()->active[depth - 1].va;
 	die_of(machine, facts);
 }
 
 void trap_page_fault(struct machine *machine, const struct mmu_fault *fault, const void *pc)
 {
-	unsigned depth = trap.depth;
+	unsigned depth = here()->depth;
 
 	if (!machine->fault_handler)
 		die_of(machine, facts_of(TRAP_NO_HANDLER, fault, pc));
 	judge_nesting(machine, fault, pc);
-	trap.active[depth] = (struct trap_active){ fault->cr2, fault->error_code };
-	trap.depth = depth + 1;
+	here()->active[depth] = (struct trap_active){ fault->cr2, fault->error_code };
+	here()->depth = depth + 1;
 	bool served = machine->fault_handler(machine->fault_context, fault->cr2, fault->error_code);
-	trap.depth = depth;
+	here()->depth = depth;
 	if (!served)
 		die_of(machine, facts_of(TRAP_UNHANDLED, fault, pc));
 }
@@ -271,17 +339,76 @@ void trap_no_ram(struct machine *machine, struct vaddr va, struct paddr paddr, c
 	abort();
 }
 
+/* ---- Crashes and hangs ---- */
+
+static const void *registers_pc(const void *state)
+{
+	return (const void *)(uintptr_t)((const ucontext_t *)state)->uc_mcontext.gregs[REG_RIP];
+}
+
+static struct trap_crash crash_of(int signal, const siginfo_t *info, const void *state)
+{
+	const ucontext_t *registers = state;
+	struct trap_crash crash = { .signal = signal, .pc = registers_pc(state) };
+
+	crash.stack = (const void *)(uintptr_t)registers->uc_mcontext.gregs[REG_RSP];
+	if (signal == SIGSEGV || signal == SIGBUS)
+		crash.address = info->si_addr;
+	/* A call of what is no code has left the place behind the call on the stack. */
+	if (signal == SIGSEGV && crash.address == crash.pc)
+		memcpy(&crash.caller, crash.stack, sizeof(crash.caller));
+	return crash;
+}
+
+static const void *crash_place(const struct trap_crash *crash)
+{
+	return crash->caller ? (const char *)crash->caller - 1 : crash->pc;
+}
+
+void trap_describe_crash(int signal, const siginfo_t *info, const void *state, char *buffer,
+			 gsize bytes)
+{
+	struct trap_crash crash = crash_of(signal, info, state);
+	struct text text = { buffer, bytes };
+	char *place = source_line(crash_place(&crash));
+
+	say_crash(&text, &crash);
+	say(&text, ", at %s", place);
+	g_free(place);
+}
+
+static void die_of_crash(int signal, const siginfo_t *info, const void *state)
+{
+	struct trap_facts facts = { .cause = TRAP_CRASH, .crash = crash_of(signal, info, state) };
+
+	facts.pc = crash_place(&facts.crash);
+	here()->facts = facts;
+	leave();
+}
+
+void trap_hang(unsigned limit_ms, const void *pc)
+{
+	if (!here()->armed || here()->serving)
+		return;
+	here()->facts = (struct trap_facts){ .cause = TRAP_HANG, .limit_ms = limit_ms, .pc = pc };
+	leave();
+}
+
 /* ---- The signal ---- */
 
 static void pass_on(int signal, siginfo_t *info, void *context)
 {
-	if (previous.sa_flags & SA_SIGINFO) {
-		previous.sa_sigaction(signal, info, context);
-	} else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
-		previous.sa_handler(signal);
+	const struct sigaction *before = previous;
+
+	for (gsize i = 0; i < G_N_ELEMENTS(signals); i++)
+		if (signals[i] == signal)
+			before = &previous[i];
+	if (before->sa_flags & SA_SIGINFO) {
+		before->sa_sigaction(signal, info, context);
+	} else if (before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN) {
+		before->sa_handler(signal);
 	} else {
-		sigaction(signal, &previous,
-			  NULL); /* the access faults again and ends the program */
+		sigaction(signal, before, NULL); /* the access faults again and ends the program */
 	}
 }
 
@@ -301,12 +428,14 @@ static bool serve(struct machine *machine, struct vaddr va, bool write, const vo
 	struct mmu_fault fault = { 0 };
 
 	for (unsigned tries = 0; tries < TRAP_TRIES_MAX; tries++) {
-		struct mmu_cpu *cpu = machine->cpu[machine->current_cpu];
+		struct mmu_cpu *cpu = machine->cpu[machine_cpu(machine)];
+		here()->serving = true;
 		enum window_verdict verdict =
 			window_touch(machine->windows, cpu, va, write, &fault);
+		here()->serving = false;
 		if (verdict == WINDOW_READY)
 			return true;
-		if (!trap.armed)
+		if (!here()->armed)
 			return false;
 		if (verdict == WINDOW_FAULT) {
 			trap_page_fault(machine, &fault, pc);
@@ -330,16 +459,41 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 	struct machine *machine = machine_current();
 	const ucontext_t *state = context;
 
-	if (!machine || !machine_holds(machine, info->si_addr)) {
+	if (!machine || signal != SIGSEGV || !machine_holds(machine, info->si_addr)) {
+		if (here()->armed && trap_mark.inside)
+			die_of_crash(signal, info, context);
 		pass_on(signal, info, context);
 		return;
 	}
 	unblock(signal);
 	bool write = (state->uc_mcontext.gregs[REG_ERR] >> 1) & 1;
-	const void *pc = (const void *)(uintptr_t)state->uc_mcontext.gregs[REG_RIP];
+	const void *pc = registers_pc(context);
 	if (!serve(machine, machine_vaddr(machine, info->si_addr), write, pc))
 		pass_on(signal, info, context);
 	errno = saved_errno;
+}
+
+/* ---- The signal of a thread that watches this one ---- */
+
+static unsigned interrupt_ms; /* atomic */
+
+static void on_interrupt(int signal, siginfo_t *info, void *context)
+{
+	(void)signal;
+	(void)info;
+	trap_hang(__atomic_load_n(&interrupt_ms, __ATOMIC_RELAXED), registers_pc(context));
+}
+
+void trap_interrupt(pthread_t thread, unsigned limit_ms)
+{
+	struct sigaction action = { .sa_sigaction = on_interrupt,
+				    .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
+
+	sigemptyset(&action.sa_mask);
+	__atomic_store_n(&interrupt_ms, limit_ms, __ATOMIC_RELAXED);
+	if (sigaction(SIGURG, &action, NULL) != 0)
+		g_error("lab error: sigaction: %s", g_strerror(errno));
+	pthread_kill(thread, SIGURG);
 }
 
 static void install_handler(void)
@@ -351,8 +505,9 @@ static void install_handler(void)
 	struct sigaction action = { .sa_sigaction = on_fault,
 				    .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK };
 	sigemptyset(&action.sa_mask);
-	if (sigaction(SIGSEGV, &action, &previous) != 0)
-		g_error("lab error: sigaction: %s", g_strerror(errno));
+	for (gsize i = 0; i < G_N_ELEMENTS(signals); i++)
+		if (sigaction(signals[i], &action, &previous[i]) != 0)
+			g_error("lab error: sigaction: %s", g_strerror(errno));
 	g_once_init_leave(&once, 1);
 }
 
@@ -392,19 +547,19 @@ void trap_prepare_thread(void)
 
 bool trap_run(void (*fn)(void *), void *argument, struct trap_report *report)
 {
-	g_assert(!trap.armed);
+	g_assert(!here()->armed);
 	trap_prepare_thread();
-	trap.depth = 0;
-	if (sigsetjmp(trap.jump, 1) == 0) {
-		trap.armed = true;
+	here()->depth = 0;
+	if (sigsetjmp(here()->jump, 1) == 0) {
+		here()->armed = true;
 		fn(argument);
-		trap.armed = false;
+		here()->armed = false;
 		return true;
 	}
-	trap.depth = 0;
-	if (trap.facts.cause == TRAP_NONE)
-		*report = trap.report;
+	here()->depth = 0;
+	if (here()->facts.cause == TRAP_NONE)
+		*report = here()->report;
 	else
-		report_facts(&trap.facts, report);
+		report_facts(&here()->facts, report);
 	return false;
 }

@@ -80,21 +80,30 @@ static bool is_leaf(const struct mmu_walk *walk, uint32_t i)
 }
 
 static void print_rights_bits(const struct walk_machine *machine,
-			      const struct mmu_walk_entry *entry, FILE *to)
+			      const struct mmu_walk_entry *entry, bool leaf, FILE *to)
 {
 	uint64_t v = entry->value;
 
-	print_bit(to, "R/W", v & X86_PTE_RW,
-		  v & X86_PTE_RW ? "writes allowed, as far as this entry goes"
-				 : "read-only: no user writes below here, and no kernel writes "
-				   "while CR0.WP=1");
-	print_bit(to, "U/S", v & X86_PTE_US,
-		  v & X86_PTE_US ? "user code allowed, as far as this entry goes"
-				 : "supervisor: no user access below here");
-	if (entry->bytes == 8 && (machine->state.efer & X86_EFER_NXE))
-		print_bit(to, "XD", v & X86_PTE_XD,
-			  v & X86_PTE_XD ? "no instruction fetches below here"
-					 : "fetches allowed, as far as this entry goes");
+	if (v & X86_PTE_RW)
+		print_bit(to, "R/W", true, "writes allowed, as far as this entry goes");
+	else
+		print_bit(to, "R/W", false,
+			  leaf ? "read-only: no user writes, and no kernel writes while CR0.WP=1"
+			       : "read-only: no user writes below here, and no kernel writes while "
+				 "CR0.WP=1");
+	if (v & X86_PTE_US)
+		print_bit(to, "U/S", true, "user code allowed, as far as this entry goes");
+	else
+		print_bit(to, "U/S", false,
+			  leaf ? "supervisor: no access by user code"
+			       : "supervisor: no access by user code below here");
+	if (entry->bytes != 8 || !(machine->state.efer & X86_EFER_NXE))
+		return;
+	if (v & X86_PTE_XD)
+		print_bit(to, "XD", true,
+			  leaf ? "no instruction fetches" : "no instruction fetches below here");
+	else
+		print_bit(to, "XD", false, "fetches allowed, as far as this entry goes");
 }
 
 static void print_leaf_bits(const struct walk_machine *machine, const struct mmu_walk *walk,
@@ -151,7 +160,7 @@ static void print_present_entry(struct walk_machine *machine, uint64_t va,
 		fprintf(to, "   A PDPTE register, loaded with CR3: it has no R/W, U/S, XD or A "
 			    "bits.\n");
 	} else {
-		print_rights_bits(machine, entry, to);
+		print_rights_bits(machine, entry, is_leaf(walk, i), to);
 		print_bit(to, "A", entry->value & X86_PTE_A,
 			  entry->value & X86_PTE_A ? "accessed: used by a translation before"
 						   : "not accessed: the first use sets it");
@@ -312,7 +321,7 @@ bool walk_explain(struct walk_machine *machine, const struct walk_question *ques
 
 	fprintf(to, "Linear address 0x%0*" PRIx64, digits, question->va);
 	if (question->access)
-		fprintf(to, ", %s", walk_access_name(question->access));
+		fprintf(to, ", access: %s", walk_access_name(question->access));
 	fputc('\n', to);
 	if (whole)
 		print_result(&walk, to);

@@ -218,7 +218,11 @@ static void print_protection(const struct walk_machine *machine, const struct mm
 			      "for the kernel too.",
 			      to);
 	if (fetch && !(walk->leaf.rights & MMU_RIGHT_X))
-		print_lacking(walk, X86_PTE_XD, "The page is not executable: XD is 1 in %s.", to);
+		print_lacking(
+			walk, X86_PTE_XD,
+			"The page is not executable: XD is 1 in %s. Kernels mark data so, that "
+			"what is written\n   there can never run.",
+			to);
 	if (fetch && !user && user_page && (s->cr4 & X86_CR4_SMEP))
 		fprintf(to,
 			"   CR4.SMEP=1: the kernel must not execute user pages, and this is one "
@@ -267,10 +271,16 @@ void walk_explain_fault(struct walk_machine *machine, const struct walk_question
 		print_reserved(machine, question->va, last, to);
 	else
 		print_protection(machine, question->access, walk, to);
-	fprintf(to,
-		"The processor calls the kernel's page-fault handler, which may repair this and "
-		"let the access run again\n(demand paging, copy-on-write, swap), or stop the "
-		"program.\n");
+	if (fault->error_code & X86_PF_RSVD)
+		fprintf(to,
+			"The processor calls the kernel's page-fault handler, which cannot repair "
+			"this as it would a missing page:\nno access of a program brings it about, "
+			"so it means a corrupted table, or a bug of the kernel.\n");
+	else
+		fprintf(to,
+			"The processor calls the kernel's page-fault handler, which may repair "
+			"this and let the access run again\n(demand paging, copy-on-write, swap), "
+			"or stop the program.\n");
 }
 
 /* ---- What would change it ---- */
@@ -406,8 +416,8 @@ static void try_registers(struct trial *trial)
 		  "with CR4.SMEP=1" },
 		{ offsetof(struct mmu_state, cr4), X86_CR4_SMAP, "with CR4.SMAP=0",
 		  "with CR4.SMAP=1" },
-		{ offsetof(struct mmu_state, efer), X86_EFER_NXE, "with EFER.NXE=0",
-		  "with EFER.NXE=1" },
+		{ offsetof(struct mmu_state, efer), X86_EFER_NXE,
+		  "with EFER.NXE=0: XD is then a reserved bit", "with EFER.NXE=1" },
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(bits); i++) {
@@ -516,7 +526,14 @@ void walk_explain_changes(struct walk_machine *machine, const struct walk_questi
 			try_withholding(&trial);
 		try_registers(&trial);
 		try_other_accesses(&trial);
-		fprintf(to, "After changing an entry, INVLPG the address: the processor may have "
-			    "it cached as it was.\n");
+		if (!trial.any)
+			fprintf(to, "No single change allows it: each reason above is enough to "
+				    "refuse, and all of them would have to go.\n");
+		fprintf(to,
+			trial.faults
+				? "An entry that only gains rights needs no INVLPG: at worst the "
+				  "access faults once more, and then sees it.\n"
+				: "After taking a right away, INVLPG the address: until then the "
+				  "processor may use the entry as it was.\n");
 	}
 }

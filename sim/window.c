@@ -630,3 +630,11 @@ void windows_statistics(const struct windows *w, struct window_statistics *stati
 {
 	*statistics = w->count;
 }
+
+uint64_t windows_events(const struct windows *w)
+{
+	const struct window_statistics *count = &w->count;
+
+	return count->fills + count->refills + count->upgrades + count->evictions + count->drops +
+	       count->faults;
+}

@@ -178,3 +178,27 @@ uint64_t window_cost_ns(const struct window_cost *cost, const struct window_stat
 	       (after->drops - before->drops) * cost->drop +
 	       (after->faults - before->faults) * cost->fault;
 }
+
+static void look(struct window_meter *meter)
+{
+	windows_statistics(meter->windows, &meter->seen);
+	meter->events = windows_events(meter->windows);
+}
+
+void window_meter_start(struct window_meter *meter)
+{
+	if (meter->cost && windows_events(meter->windows) != meter->events)
+		look(meter);
+}
+
+uint64_t window_meter_stop(struct window_meter *meter)
+{
+	struct window_statistics before = meter->seen;
+
+	if (!meter->cost || windows_events(meter->windows) == meter->events)
+		return 0;
+	look(meter);
+	uint64_t ns = window_cost_ns(meter->cost, &before, &meter->seen);
+	meter->lab_ns += ns;
+	return ns;
+}

@@ -24,4 +24,26 @@ const struct window_cost *window_cost_get(void);
 uint64_t window_cost_ns(const struct window_cost *cost, const struct window_statistics *before,
 			const struct window_statistics *after);
 
+/*
+ * Takes what windows cost the host off what is measured:
+ *
+ *     window_meter_start(&meter);  start = timer_start();
+ *     ... kernel code ...
+ *     stop = timer_stop();  lab_ns = window_meter_stop(&meter);
+ *
+ * A latency is then the time between the stamps less lab_ns. Costs are calibrated medians and the
+ * host's are not: of one operation the difference is an estimate, and never below 0.
+ */
+struct window_meter {
+	const struct windows *windows;
+	const struct window_cost *cost; /* NULL: no windows are used, nothing is charged */
+	struct window_statistics seen;
+	uint64_t events;
+	uint64_t lab_ns; /* charged so far, over all operations */
+};
+
+/* Before and after an operation. Cost: a few ns where windows did nothing. */
+void window_meter_start(struct window_meter *meter);
+uint64_t window_meter_stop(struct window_meter *meter);
+
 #endif

@@ -1,4 +1,4 @@
-#include "workloads/memory_map.h"
+#include "workloads/memory_map_formats.h"
 #include "workloads/trace.h"
 
 #include <inttypes.h>
@@ -127,7 +127,7 @@ static bool parse_line(const char *line, const char *name, unsigned number, GArr
 	return true;
 }
 
-GArray *memory_map_parse(const char *text, gsize bytes, const char *name, GError **error)
+GArray *memory_map_parse_e820(const char *text, gsize bytes, const char *name, GError **error)
 {
 	g_autoptr(GArray) map = g_array_new(FALSE, TRUE, sizeof(struct memory_range));
 	const char *end = text + bytes;
@@ -149,19 +149,6 @@ GArray *memory_map_parse(const char *text, gsize bytes, const char *name, GError
 		return NULL;
 	}
 	return g_steal_pointer(&map);
-}
-
-GArray *memory_map_load(const char *path, GError **error)
-{
-	g_autofree char *text = NULL;
-	gsize bytes;
-	g_autoptr(GError) reason = NULL;
-
-	if (!g_file_get_contents(path, &text, &bytes, &reason)) {
-		trace_error_set(error, TRACE_ERROR_IO, "%s", reason->message);
-		return NULL;
-	}
-	return memory_map_parse(text, bytes, path, error);
 }
 
 char *memory_map_format(const GArray *map)

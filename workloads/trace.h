@@ -56,6 +56,7 @@ struct trace_meta {
 	/* Counts that the importer alone knows (architecture.md, command line: info --json). */
 	uint64_t implied_frees, untraced_allocs, compaction_allocs;
 	GHashTable *source_events; /* char * name in the recorder's spelling -> uint64_t * count */
+	char *cut; /* where in another trace this piece lies (tools/tools.h), or NULL */
 
 	/* Filled by the writer and found again by the reader. */
 	uint64_t events, prologue, prologue_frames, span_ns;

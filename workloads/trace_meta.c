@@ -70,6 +70,7 @@ void trace_meta_free(struct trace_meta *meta)
 	g_free(meta->program);
 	g_free(meta->system);
 	g_free(meta->command);
+	g_free(meta->cut);
 	g_array_unref(meta->memory_map);
 	g_array_unref(meta->untouched);
 	g_hash_table_unref(meta->source_events);
@@ -97,16 +98,27 @@ static const struct {
 	size_t offset;
 	enum member_type type;
 } members[] = {
-	MEMBER(source, MEMBER_STRING),	       MEMBER(source_sha256, MEMBER_STRING),
-	MEMBER(format, MEMBER_STRING),	       MEMBER(program, MEMBER_STRING),
-	MEMBER(system, MEMBER_STRING),	       MEMBER(command, MEMBER_STRING),
-	MEMBER(machine_recorded, MEMBER_BOOL), MEMBER(cpus, MEMBER_U32),
-	MEMBER(state_known, MEMBER_BOOL),      MEMBER(managed_frames, MEMBER_U64),
-	MEMBER(free_frames, MEMBER_U64),       MEMBER(untouched_known, MEMBER_BOOL),
-	MEMBER(implied_frees, MEMBER_U64),     MEMBER(untraced_allocs, MEMBER_U64),
-	MEMBER(compaction_allocs, MEMBER_U64), MEMBER(events, MEMBER_U64),
-	MEMBER(prologue, MEMBER_U64),	       MEMBER(prologue_frames, MEMBER_U64),
-	MEMBER(span_ns, MEMBER_U64),	       MEMBER(handles, MEMBER_U64),
+	MEMBER(source, MEMBER_STRING),
+	MEMBER(source_sha256, MEMBER_STRING),
+	MEMBER(format, MEMBER_STRING),
+	MEMBER(program, MEMBER_STRING),
+	MEMBER(system, MEMBER_STRING),
+	MEMBER(command, MEMBER_STRING),
+	MEMBER(machine_recorded, MEMBER_BOOL),
+	MEMBER(cpus, MEMBER_U32),
+	MEMBER(state_known, MEMBER_BOOL),
+	MEMBER(managed_frames, MEMBER_U64),
+	MEMBER(free_frames, MEMBER_U64),
+	MEMBER(untouched_known, MEMBER_BOOL),
+	MEMBER(implied_frees, MEMBER_U64),
+	MEMBER(untraced_allocs, MEMBER_U64),
+	MEMBER(compaction_allocs, MEMBER_U64),
+	MEMBER(events, MEMBER_U64),
+	MEMBER(prologue, MEMBER_U64),
+	MEMBER(prologue_frames, MEMBER_U64),
+	MEMBER(span_ns, MEMBER_U64),
+	MEMBER(handles, MEMBER_U64),
+	MEMBER(cut, MEMBER_STRING),
 };
 
 /* ---- to JSON ---- */

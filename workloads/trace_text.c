@@ -79,8 +79,8 @@ static uint64_t field_of(const struct event *event, const struct trace_column *c
 	return value;
 }
 
-static void print_event(const struct trace_reader *reader, FILE *out, const char *section,
-			uint64_t number, const struct event *event)
+void trace_text_event(const struct trace_reader *reader, FILE *out, const char *section,
+		      uint64_t number, const struct event *event)
 {
 	fprintf(out, "%s %" PRIu64 " %s time=%" PRIu64 " cpu=%u task=%u", section, number,
 		event_kind_name(event->kind), event->time_ns, event->cpu, event->task);
@@ -182,11 +182,11 @@ bool trace_text_write(struct trace_reader *reader, FILE *out, GError **error)
 		return false;
 	trace_reader_rewind(reader);
 	for (number = 0; (got = trace_reader_next_start(reader, &event, error)) > 0; number++)
-		print_event(reader, out, "start", number, &event);
+		trace_text_event(reader, out, "start", number, &event);
 	if (got < 0)
 		return false;
 	for (number = 0; (got = trace_reader_next(reader, &event, error)) > 0; number++)
-		print_event(reader, out, "event", number, &event);
+		trace_text_event(reader, out, "event", number, &event);
 	if (got < 0)
 		return false;
 	if (fflush(out) || ferror(out)) {

@@ -15,6 +15,10 @@
  * TRACE_ERROR_IO if `out` does not take the text. Memory: one block. */
 bool trace_text_write(struct trace_reader *reader, FILE *out, GError **error);
 
+/* Prints one event, with its end of line. SECTION: "event" or "start". */
+void trace_text_event(const struct trace_reader *reader, FILE *out, const char *section,
+		      uint64_t number, const struct event *event);
+
 /* Reads such text and writes the trace to `path`. Numbers of events are for people: they are not
  * looked at. Returns false with TRACE_ERROR_FORMAT naming NAME:line, or what writing failed of; no
  * file is left behind then. */

@@ -14,14 +14,15 @@
  * something last, and CPUs begin far apart, so that they rarely meet in a word.
  *
  * The levels above say where to look. They may be wrong for a moment, because they change after the
- * truth does, but not for long: who clears a summary bit looks at the word below once more, and
- * sets the bit again if the word has changed. In sequentially consistent order either the one who
- * frees sees the bit gone, or the one who clears sees the word set:
+ * truth does, but not for long: whoever sets or clears a summary bit looks at the word below once
+ * more, and corrects the bit if the word has changed. In sequentially consistent order the last one
+ * to change the bit has seen the word as it is now, or whoever changed the word since is yet to
+ * come:
  *
  *        free                              alloc that empties a word
  *        word |= frame                     word &= ~frame          (now 0)
  *        if bit is 0: bit = 1              bit = 0
- *                                          if word != 0: bit = 1
+ *        if word is 0: bit = 0, again      if word is not 0: bit = 1, again
  *
  * In between, a search can miss a frame. So before a request fails for want of memory, it looks at
  * all words of level 0 itself.
@@ -120,34 +121,25 @@ static inline void count_add(struct lockless *b, uint64_t frames)
 			 __ATOMIC_RELAXED);
 }
 
-/* Word INDEX of level BELOW was zero and is no longer. */
-static void summary_set(struct lockless *b, unsigned below, uint64_t index)
+/* Word INDEX of level BELOW has become zero, or ceased to be, and may have changed since: its bit
+ * above follows, and the bits above that one. After each change of a bit its word is looked at
+ * again, so that whoever is last leaves it right. */
+static void summary_follow(struct lockless *b, unsigned below, uint64_t index)
 {
 	for (unsigned l = below + 1; l < b->shape.levels; l++) {
 		uint64_t *word = word_at(b, l, index / BITS_PER_WORD);
-		uint64_t bit = 1ull << index % BITS_PER_WORD;
+		uint64_t bit = 1ull << index % BITS_PER_WORD, before;
+		bool wanted, changed = false; /* the upper word between zero and not */
 
-		if (__atomic_load_n(word, __ATOMIC_SEQ_CST) & bit)
-			return;
-		if (__atomic_fetch_or(word, bit, __ATOMIC_SEQ_CST))
-			return;
-		index /= BITS_PER_WORD;
-	}
-}
-
-/* Word INDEX of level 0 has become zero, and may have changed since. */
-static void summary_clear(struct lockless *b, uint64_t index)
-{
-	for (unsigned l = 1; l < b->shape.levels; l++) {
-		uint64_t *word = word_at(b, l, index / BITS_PER_WORD);
-		uint64_t bit = 1ull << index % BITS_PER_WORD;
-		uint64_t rest = __atomic_and_fetch(word, ~bit, __ATOMIC_SEQ_CST);
-
-		if (word_read(b, l - 1, index)) {
-			summary_set(b, l - 1, index);
-			return;
-		}
-		if (rest)
+		do {
+			wanted = word_read(b, l - 1, index) != 0;
+			if (wanted && (__atomic_load_n(word, __ATOMIC_SEQ_CST) & bit))
+				break;
+			before = wanted ? __atomic_fetch_or(word, bit, __ATOMIC_SEQ_CST)
+					: __atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST);
+			changed |= !(before & ~bit);
+		} while (wanted != (word_read(b, l - 1, index) != 0));
+		if (!changed)
 			return;
 		index /= BITS_PER_WORD;
 	}
@@ -214,7 +206,7 @@ static inline bool word_take(struct lockless *b, uint64_t index, uint64_t mask)
 	} while (!__atomic_compare_exchange_n(word, &old, old & ~mask, true, __ATOMIC_SEQ_CST,
 					      __ATOMIC_RELAXED));
 	if (!(old & ~mask))
-		summary_clear(b, index);
+		summary_follow(b, 0, index);
 	return true;
 }
 
@@ -230,7 +222,7 @@ static inline bool word_give(struct lockless *b, uint64_t index, uint64_t mask)
 		return false;
 	}
 	if (!old)
-		summary_set(b, 0, index);
+		summary_follow(b, 0, index);
 	return true;
 }
 
@@ -323,7 +315,7 @@ static uint64_t take_by_scan(struct lockless *b, uint64_t n, uint64_t align)
 		if (!word)
 			continue;
 		if (b->shape.levels > 1)
-			summary_set(b, 0, i); /* whoever should have will not mind */
+			summary_follow(b, 0, i); /* whoever should have will not mind */
 		bit = i * BITS_PER_WORD + bit_lowest(word);
 		bit = take_between(b, bit, round_down_u64(bit, BITS_PER_WORD) + BITS_PER_WORD, n,
 				   align);

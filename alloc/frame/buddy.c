@@ -16,9 +16,9 @@
  * the allocations that cause it, at the price of rounding every request up to a power of two.
  *
  * One byte a frame says what begins there: nothing (a frame inside a block, or in a hole), a free
- * block or a used one, and its order. Links of the lists are frame numbers, relative to the first.
- * Two free blocks never begin in one aligned pair of frames (they would have merged), so a pair
- * shares one record of links.
+ * block or a used one, and its order. Links of the lists are indices (spans.h). Two free blocks
+ * never begin in one aligned pair of frames (they would have merged), so a pair shares one record
+ * of links.
  *
  * Invariants (check):
  *   1  header: as init left it; the map is sound, and the shape is what init makes of it
@@ -30,14 +30,16 @@
  *   5  `nonempty` has the bits of the lists that are not empty
  *   6  free_frames is the sum of the free blocks
  *
- * Cost: O(max_order), without search: `nonempty` finds the list. Metadata: 5 bytes for each frame
- * of the span, holes included. Alignment comes by splitting a larger block, and keeping its low
- * end. A used block may be freed in parts, and a block taken at a given frame; both split only.
+ * Cost: O(max_order), without search: `nonempty` finds the list. Metadata: 5 bytes for each frame;
+ * holes cost nothing, but those of less than 4 MiB, and all where max-order is above 10. Alignment
+ * comes by splitting a larger block, and keeping its low end. A used block may be freed in parts,
+ * and a block taken at a given frame; both split only.
  *
  * Source: Knowlton 1965; Knuth, TAOCP 1, 2.5, algorithms R and S. Differs from Linux (F9): one
  * zone, no mobility types, no CPU lists, merged blocks always at the head of their list.
  */
 #include "alloc/bitops.h"
+#include "alloc/frame/spans.h"
 #include "alloc/frame/systems.h"
 
 #define ORDER_LIMIT 30u /* a request is at most 2^31 frames, and an order has 5 bits in a kind */
@@ -57,11 +59,9 @@ struct buddy_link {
 };
 
 struct buddy_shape {
-	uint64_t base; /* frame number of index 0: a multiple of 2^max_order */
-	uint64_t span; /* indices in use */
+	struct spans spans;
 	uint64_t links;
 	uint64_t max_order;
-	struct frame_range largest; /* where to look first when a block comes back */
 };
 
 struct buddy {
@@ -71,28 +71,47 @@ struct buddy {
 	uint64_t free_frames;
 	uint64_t nonempty; /* bit o: list[o] has a member */
 	uint32_t list[ORDER_LIMIT + 2];
-	struct buddy_link link[]; /* shape.links of them, then shape.span kinds */
+	struct buddy_link link[]; /* shape.links of them, then a kind an index, then the spans */
 };
+
+/* Groups of 2^10 suffice for blocks up to that order; larger ones would leave gaps as large. */
+#define GROUPED_ORDER 10u
+
+static struct spans_kind spans_kind(uint64_t max_order)
+{
+	return (struct spans_kind){ .order = max_order > GROUPED_ORDER ? (unsigned)max_order
+								       : GROUPED_ORDER,
+				    .single = max_order > GROUPED_ORDER };
+}
 
 static struct buddy_shape shape_of(const struct memmap *map, uint64_t max_order)
 {
 	struct buddy_shape s = { .max_order = max_order };
 
-	s.base = round_down_u64(map->first.n, 1ull << max_order);
-	s.span = map->end.n - s.base;
-	s.links = (s.span + 1) >> PAIR_SHIFT;
-	s.largest = memmap_largest(map);
+	s.spans = spans_build(map, spans_kind(max_order), NULL);
+	s.links = (s.spans.indices + 1) >> PAIR_SHIFT;
 	return s;
 }
 
-static inline uint8_t *kinds(struct buddy *b)
+static inline uint8_t *kinds(const struct buddy *b)
 {
-	return (uint8_t *)(b->link + b->shape.links);
+	return (uint8_t *)(uintptr_t)(b->link + b->shape.links);
 }
 
-static inline const uint8_t *kinds_const(const struct buddy *b)
+static inline struct span *table(const struct buddy *b)
 {
-	return (const uint8_t *)(b->link + b->shape.links);
+	return (struct span *)(kinds(b) + round_up_u64(b->shape.spans.indices, sizeof(uint64_t)));
+}
+
+static inline struct pfn frame_of(const struct buddy *b, uint64_t index)
+{
+	return spans_frame(&b->shape.spans, table(b), index);
+}
+
+/* Index of the first of so many frames of the map, or SPANS_NONE. */
+static inline uint64_t managed_index(const struct buddy *b, struct pfn first, uint64_t frames)
+{
+	return spans_managed(&b->shape.spans, table(b), &b->map, first, frames);
 }
 
 static inline struct buddy_link *link_of(struct buddy *b, uint32_t index)
@@ -139,11 +158,13 @@ static uint64_t buddy_state_bytes(const struct memmap *map, const struct frame_c
 	}
 	struct buddy_shape s = shape_of(map, max_order);
 
-	if (s.span >= NONE) {
-		*why = "buddy: links of 32 bits do not reach over 16 TiB of physical addresses";
+	if (s.spans.indices >= NONE) {
+		*why = "buddy: links of 32 bits do not reach over 16 TiB";
 		return 0;
 	}
-	return sizeof(struct buddy) + s.links * sizeof(struct buddy_link) + s.span;
+	return sizeof(struct buddy) + s.links * sizeof(struct buddy_link) +
+	       round_up_u64(s.spans.indices, sizeof(uint64_t)) +
+	       s.spans.count * sizeof(struct span);
 }
 
 /* Order of the largest block that may begin at INDEX, be it free or used, within N frames. */
@@ -178,12 +199,13 @@ static int buddy_init(void *state, const struct memmap *map, const struct frame_
 
 	b->map = *map;
 	b->shape = shape_of(map, config->option[OPTION_MAX_ORDER]);
+	spans_build(map, spans_kind(b->shape.max_order), table(b));
 	b->header_sum = FRAME_HEADER_SUM(b);
 	b->free_frames = map->frames;
 	for (unsigned o = 0; o <= ORDER_LIMIT + 1; o++)
 		b->list[o] = NONE;
 	for (uint32_t i = map->count; i-- > 0;) {
-		uint64_t first = map->ranges[i].first.n - b->shape.base;
+		uint64_t first = managed_index(b, map->ranges[i].first, map->ranges[i].frames);
 
 		add_range(b, first, first + map->ranges[i].frames);
 	}
@@ -233,7 +255,7 @@ static uint32_t free_block_with(const struct buddy *b, uint32_t index, unsigned 
 	for (unsigned o = order; o <= b->shape.max_order; o++) {
 		uint32_t head = index & ~((1u << o) - 1);
 
-		if (kinds_const(b)[head] == (KIND_FREE | o)) {
+		if (kinds(b)[head] == (KIND_FREE | o)) {
 			*found = o;
 			return head;
 		}
@@ -243,12 +265,12 @@ static uint32_t free_block_with(const struct buddy *b, uint32_t index, unsigned 
 
 static int take_at(struct buddy *b, struct pfn at, unsigned order, uint32_t *out)
 {
-	uint64_t index = at.n - b->shape.base;
+	uint64_t index = managed_index(b, at, 1ull << order);
 	unsigned found;
 
 	if (at.n & ((1ull << order) - 1))
 		return KERR_UNSUPPORTED;
-	if (at.n < b->shape.base || index >= b->shape.span)
+	if (index == SPANS_NONE)
 		return KERR_NO_MEMORY;
 	uint32_t head = free_block_with(b, (uint32_t)index, order, &found);
 
@@ -267,7 +289,7 @@ static uint32_t take_aligned(struct buddy *b, unsigned order, uint64_t align)
 	for (unsigned o = order; o <= b->shape.max_order; o++) {
 		uint32_t block = b->list[o];
 
-		while (block != NONE && (b->shape.base + block) & (align - 1))
+		while (block != NONE && frame_of(b, block).n & (align - 1))
 			block = link_of(b, block)->next;
 		if (block != NONE) {
 			list_remove(b, block, o);
@@ -310,7 +332,7 @@ static int buddy_alloc(void *state, const struct frame_request *request, struct 
 	}
 	kinds(b)[block] = (uint8_t)(KIND_USED | order);
 	b->free_frames -= 1ull << order;
-	*out = (struct frame_block){ pfn(b->shape.base + block), 1u << order };
+	*out = (struct frame_block){ frame_of(b, block), 1u << order };
 	return 0;
 }
 
@@ -323,7 +345,7 @@ static inline void give_back(struct buddy *b, uint32_t block, unsigned order)
 	for (; order < b->shape.max_order; order++) {
 		uint32_t other = block ^ 1u << order;
 
-		if (other >= b->shape.span || kind[other] != (KIND_FREE | order))
+		if (other >= b->shape.spans.indices || kind[other] != (KIND_FREE | order))
 			break;
 		list_remove(b, other, order);
 		kind[other > block ? other : block] = 0;
@@ -337,7 +359,7 @@ static uint32_t used_block_with(const struct buddy *b, uint32_t index, unsigned 
 {
 	for (unsigned o = 0; o <= b->shape.max_order; o++) {
 		uint32_t head = index & ~((1u << o) - 1);
-		unsigned kind = kinds_const(b)[head];
+		unsigned kind = kinds(b)[head];
 
 		if (!kind)
 			continue; /* HEAD lies inside a larger block */
@@ -388,27 +410,19 @@ static __attribute__((noinline)) int free_part(struct buddy *b, uint32_t index, 
 	return 0;
 }
 
-static inline bool is_managed(const struct buddy *b, const struct frame_block *block)
-{
-	uint64_t offset = block->first.n - b->shape.largest.first.n;
-
-	if (offset < b->shape.largest.frames && block->frames <= b->shape.largest.frames - offset)
-		return true;
-	return memmap_holds(&b->map, block->first, block->frames);
-}
-
 static int buddy_free(void *state, const struct frame_block *block)
 {
 	struct buddy *b = state;
 
-	if (!is_managed(b, block))
-		return KERR_NOT_OWNED;
-	uint32_t index = (uint32_t)(block->first.n - b->shape.base);
-	unsigned order = order_for(block->frames);
+	uint64_t index = managed_index(b, block->first, block->frames);
 
-	if (kinds(b)[index] != (KIND_USED | order) || block->frames != 1u << order)
-		return free_part(b, index, block->frames);
-	give_back(b, index, order);
+	if (index == SPANS_NONE)
+		return KERR_NOT_OWNED;
+	unsigned kind = kinds(b)[index], order = kind & KIND_ORDER;
+
+	if (!(kind & KIND_USED) || block->frames != 1u << order)
+		return free_part(b, (uint32_t)index, block->frames);
+	give_back(b, (uint32_t)index, order);
 	return 0;
 }
 
@@ -426,15 +440,17 @@ static int buddy_walk(const void *state, frame_visit_fn visit, void *ctx)
 
 	for (uint32_t i = 0; i < b->map.count; i++) {
 		uint64_t at = b->map.ranges[i].first.n, end = at + b->map.ranges[i].frames;
+		uint64_t index = managed_index(b, pfn(at), 1);
 
 		while (at < end) {
-			unsigned kind = kinds_const(b)[at - b->shape.base];
+			unsigned kind = kinds(b)[index];
 			struct frame_extent e = { pfn(at), 1ull << (kind & KIND_ORDER),
 						  kind & KIND_FREE ? FRAME_FREE : FRAME_USED };
 
 			if (visit(ctx, &e))
 				return KERR_STOP;
 			at += e.frames;
+			index += e.frames;
 		}
 	}
 	return 0;
@@ -449,8 +465,8 @@ static int check_header(const struct buddy *b, struct violation *violation)
 	if (!memmap_is_sound(&b->map) || !b->map.frames)
 		return frame_violation(violation, 1, pfn(0), "the memory map is sound");
 	want = shape_of(&b->map, b->shape.max_order);
-	if (b->shape.base != want.base || b->shape.span != want.span ||
-	    b->shape.links != want.links)
+	if (b->shape.links != want.links ||
+	    !spans_are_sound(&b->shape.spans, table(b), &b->map, spans_kind(b->shape.max_order)))
 		return frame_violation(violation, 1, pfn(0), "the shape is what init made");
 	return 0;
 }
@@ -461,14 +477,14 @@ typedef uint64_t __attribute__((may_alias)) kinds_word;
 static int check_blank(const struct buddy *b, uint64_t from, uint64_t to,
 		       struct violation *violation)
 {
-	const uint8_t *kind = kinds_const(b);
+	const uint8_t *kind = kinds(b);
 
 	for (uint64_t i = from; i < to; i++) {
 		while ((uintptr_t)(kind + i) % sizeof(kinds_word) == 0 &&
 		       to - i >= sizeof(kinds_word) && !*(const kinds_word *)(kind + i))
 			i += sizeof(kinds_word);
 		if (i < to && kind[i])
-			return frame_violation(violation, 2, pfn(b->shape.base + i),
+			return frame_violation(violation, 2, frame_of(b, i),
 					       "no kind is set inside a block or in a hole");
 	}
 	return 0;
@@ -478,9 +494,9 @@ static int check_blank(const struct buddy *b, uint64_t from, uint64_t to,
 static int check_block(const struct buddy *b, uint64_t index, uint64_t end, uint64_t *free_blocks,
 		       struct violation *violation)
 {
-	unsigned kind = kinds_const(b)[index], order = kind & KIND_ORDER;
+	unsigned kind = kinds(b)[index], order = kind & KIND_ORDER;
 	uint64_t size = 1ull << order, other = index ^ size;
-	struct pfn frame = pfn(b->shape.base + index);
+	struct pfn frame = frame_of(b, index);
 
 	if (kind != (KIND_FREE | order) && kind != (KIND_USED | order))
 		return frame_violation(violation, 2, frame, "blocks cover the map without gap");
@@ -489,8 +505,8 @@ static int check_block(const struct buddy *b, uint64_t index, uint64_t end, uint
 				       "a block is aligned to its size and lies in one range");
 	if (kind & KIND_FREE) {
 		free_blocks[order]++;
-		if (order < b->shape.max_order && other < b->shape.span &&
-		    kinds_const(b)[other] == kind)
+		if (order < b->shape.max_order && other < b->shape.spans.indices &&
+		    kinds(b)[other] == kind)
 			return frame_violation(violation, 3, frame, "no two buddies are free");
 	}
 	return check_blank(b, index + 1, index + size, violation);
@@ -502,18 +518,18 @@ static int check_cover(const struct buddy *b, uint64_t *free_blocks, struct viol
 	uint64_t at = 0;
 
 	for (uint32_t i = 0; i < b->map.count; i++) {
-		uint64_t first = b->map.ranges[i].first.n - b->shape.base;
+		uint64_t first = managed_index(b, b->map.ranges[i].first, 1);
 		uint64_t end = first + b->map.ranges[i].frames;
 		int error = check_blank(b, at, first, violation);
 
 		for (at = first; !error && at < end;) {
 			error = check_block(b, at, end, free_blocks, violation);
-			at += 1ull << (kinds_const(b)[at] & KIND_ORDER);
+			at += 1ull << (kinds(b)[at] & KIND_ORDER);
 		}
 		if (error)
 			return error;
 	}
-	return check_blank(b, at, b->shape.span, violation);
+	return check_blank(b, at, b->shape.spans.indices, violation);
 }
 
 static int check_list(const struct buddy *b, unsigned order, uint64_t members,
@@ -522,9 +538,9 @@ static int check_list(const struct buddy *b, unsigned order, uint64_t members,
 	uint32_t prev = NONE, at = b->list[order];
 
 	for (uint64_t n = 0; n < members; n++) {
-		struct pfn frame = pfn(b->shape.base + at);
+		struct pfn frame = frame_of(b, at);
 
-		if (at >= b->shape.span || kinds_const(b)[at] != (KIND_FREE | order))
+		if (at >= b->shape.spans.indices || kinds(b)[at] != (KIND_FREE | order))
 			return frame_violation(violation, 4, frame,
 					       "members are free blocks of the list's order");
 		const struct buddy_link *link = &b->link[at >> PAIR_SHIFT];
@@ -535,7 +551,7 @@ static int check_list(const struct buddy *b, unsigned order, uint64_t members,
 		at = link->next;
 	}
 	if (at != NONE)
-		return frame_violation(violation, 4, pfn(b->shape.base + at),
+		return frame_violation(violation, 4, frame_of(b, at),
 				       "a list has as many members as there are free blocks");
 	return 0;
 }

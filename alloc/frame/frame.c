@@ -4,6 +4,7 @@
 #include "alloc/bitops.h"
 #include "alloc/frame/frame.h"
 #include "alloc/frame/systems.h"
+#include "alloc/lock.h"
 
 /* clang-format off */
 const struct frame_ops *const frame_registry[] = {
@@ -15,7 +16,10 @@ const struct frame_ops *const frame_registry[] = {
 	&frame_stack,
 	&frame_stack_lazy,
 	&frame_split,
+	&frame_memblock,
+	&frame_two_ended,
 	&frame_buddy,
+	&frame_zoned_buddy,
 	&frame_llfree,
 	NULL,
 };
@@ -88,15 +92,26 @@ int frame_alloc(const struct frames *frames, const struct frame_request *request
 		if (error)
 			return error;
 	}
-	return frames->ops->alloc(frames->state, request, out);
+	if (!frames->lock)
+		return frames->ops->alloc(frames->state, request, out);
+	spin_lock(frames->lock);
+	int status = frames->ops->alloc(frames->state, request, out);
+	spin_unlock(frames->lock);
+	return status;
 }
 
 int frame_free(const struct frames *frames, const struct frame_block *block)
 {
-	if (!block->frames || block->frames > FRAME_REQUEST_MAX ||
+	/* None, or too many. */
+	if (block->frames - 1u >= FRAME_REQUEST_MAX ||
 	    block->first.n > UINT64_MAX - FRAME_REQUEST_MAX)
 		return KERR_INVALID;
 	if (!(frames->ops->caps & FRAME_CAP_FREE))
 		return KERR_UNSUPPORTED;
-	return frames->ops->free(frames->state, block);
+	if (!frames->lock)
+		return frames->ops->free(frames->state, block);
+	spin_lock(frames->lock);
+	int status = frames->ops->free(frames->state, block);
+	spin_unlock(frames->lock);
+	return status;
 }

@@ -5,7 +5,9 @@
  * zeroed, aligned to a frame, sized by state_bytes(). There are no globals, so instances stand side
  * by side. Requests come through the front door below, which validates once; ops may rely on it.
  *
- * Calls on one state are not re-entrant unless caps has FRAME_LOCKLESS.
+ * Calls of alloc and free on one state exclude one another: the front door takes a lock around
+ * them where there are several CPUs, unless caps has FRAME_CAP_LOCKLESS. Everything else is for
+ * when nobody allocates or frees.
  */
 #ifndef KMEMLAB_ALLOC_FRAME_FRAME_H
 #define KMEMLAB_ALLOC_FRAME_FRAME_H
@@ -94,6 +96,12 @@ struct frame_stats {
 	uint64_t managed_frames; /* handed over by init */
 	uint64_t free_frames;	 /* could be handed out now */
 	uint64_t kept_frames;	 /* taken for the allocator's own records since init */
+	/* With FRAME_CAP_MOBILITY, else 0: allocations served from another mobility type's free
+	 * blocks, and those of them whose block was smaller than a page block (metric 9). */
+	uint64_t fallbacks;
+	uint64_t fragmenting_fallbacks;
+	/* Runs that a system with a brk refused while at least so many frames were free (22). */
+	uint64_t brk_refused;
 };
 
 enum frame_state { FRAME_FREE = 0, FRAME_USED };
@@ -146,10 +154,13 @@ struct frame_ops {
 struct frames {
 	const struct frame_ops *ops;
 	void *state;
+	struct spinlock *lock; /* around alloc and free (lock.h); NULL: none is needed, for there is
+				  one CPU or the system is FRAME_CAP_LOCKLESS */
 };
 
 /* The front door. Validates (KERR_INVALID: no frames, more than 2^31, alignment no power of two;
- * KERR_UNSUPPORTED: a run, FRAME_AT or a free that caps exclude), then calls the system. */
+ * KERR_UNSUPPORTED: a run, FRAME_AT or a free that caps exclude), then calls the system, holding
+ * the lock if there is one. Context: any CPU. */
 int frame_alloc(const struct frames *frames, const struct frame_request *request,
 		struct frame_block *out) KERR_MUST_CHECK;
 int frame_free(const struct frames *frames, const struct frame_block *block) KERR_MUST_CHECK;

@@ -2,6 +2,7 @@
  * llfree.c - F11: the two-level lock-free tree after LLFree.
  *
  *   CPU 0: tree 1      CPU 1: tree 2                             reservations
+ *          half 7: 0101..     half 90: 1..                       32 frames in hand
  *               |              |
  *   tree    [ 900 ][ R, 300 ][ R, 12 ][ 16384 ]                  a counter for 32 children
  *               |
@@ -13,7 +14,7 @@
  * something is free, so that nothing is ever searched for long. Each word, each counter, changes by
  * one atomic operation, and an allocation goes down from the counters to the bits: who has taken
  * one off a counter is sure to find a bit. A huge block is its child's counter alone: full, then
- * marked; its bits are not touched.
+ * marked; its bits are 0 as those of any used frame, so that a part of it can be freed.
  *
  * A CPU reserves a tree, which is a mark in the tree's counter, and allocates from there until that
  * fails. So CPUs work in different cache lines, and allocations that belong together stay together.
@@ -21,73 +22,47 @@
  * trees free for huge blocks. When there is none to reserve, a CPU takes from anybody's: the mark
  * is a wish, the counts are the truth.
  *
+ * The hand: where its tree has plenty, a CPU takes all that is free in half a word at once, off the
+ * counters and out of the bits, into one word of its own:
+ *
+ *   63    58 57                 32 31                          0
+ *   [ tag  ][  number of the half ][ its frames that are free   ]    tag: how many of the lower 58
+ *                                                                    bits are set
+ *
+ * A frame from there, and one of that half that comes back, is one compare-and-swap in the CPU's
+ * own cache line. Any CPU may change that word, which says all about itself: one that finds nothing
+ * elsewhere takes a frame out of another's hand, and a run that finds nothing empties all hands
+ * into the bits. While a hand is filled or emptied, up to 32 frames are on their way and nobody
+ * else sees them; hands are not filled where a tree is short of frames.
+ *
  * Orders 0 to 6 are bits of one word, 7 and 8 are two and four words of one child, 9 is a child,
  * 10 is a pair of children. A request is rounded up to its order.
  *
  * Invariants (check; while no call is under way):
  *   1  header: as init left it; the map is sound, and the shape is what init makes of it
- *   2  no bit is set for a frame outside the map
- *   3  a child's counter is the number of its bits that are set; in a huge child all are
+ *   2  no bit is set for a frame outside the map, nor in a hand
+ *   3  a child's counter is the number of its bits that are set; in a huge child none is
  *   4  a tree's counter is the sum of its children's
  *   5  a tree is marked reserved if and only if exactly one CPU has it
+ *   6  a hand's tag is right; a frame in it is in no other hand, and its bit is not set
  *
- * Cost: alloc or free of a frame three atomic operations, without a loop but for those of
- * compare-and-swap and a search among eight words and 32 children. Metadata: 1.04 bits for each
- * frame of the span, and a cache line a CPU.
+ * Cost: a frame out of the hand or into it one atomic operation; else three, without a loop but for
+ * those of compare-and-swap and a search among eight words and 32 children. Metadata: 1.04 bits for
+ * each frame of the span, and a cache line a CPU.
  *
  * Source: Wrenger, Rommel, Halbuer, Dietrich, Lohmann: LLFree, USENIX ATC 2023, and llfree-c.
  * Differs: bits are 1 for free, so that holes need no writing. One reservation a CPU, not one for
  * each kind of request. A reserved tree's count stays in the tree, whose counter has a cache line
- * to itself, instead of moving to the CPU: while it is on its way, nobody else sees those frames,
- * and a CPU that is stopped just then made others fail with memory free. Partial frees are not
- * served.
+ * to itself, instead of moving to the CPU. The hand. Frames can be asked for by number, and blocks
+ * freed in parts.
  */
-#include "alloc/bitops.h"
-#include "alloc/frame/systems.h"
+#include "alloc/frame/llfree.h"
+#include "alloc/port.h"
 
-#define CHILD_ORDER   9u
-#define CHILD_FRAMES  512u
-#define CHILD_WORDS   (CHILD_FRAMES / BITS_PER_WORD)
-#define TREE_CHILDREN 32u
-#define TREE_FRAMES   (TREE_CHILDREN * CHILD_FRAMES)
-#define WORD_ORDER    6u
-#define MAX_ORDER     10u
+#define SEARCHES   100u		      /* of a tree, for a frame that its counter promises */
+#define HAND_LEAST (TREE_FRAMES / 16) /* frames in a tree that fills a hand */
 
-#define CHILD_HUGE    0x8000u	  /* in a child's counter: handed out as a whole */
-#define TREE_RESERVED 0x80000000u /* in a tree's counter: a CPU has it */
-#define NO_TREE	      UINT32_MAX
-#define NOT_FOUND     UINT64_MAX
-#define SEARCHES      100u /* of a tree, for a frame that its counter promises */
-
-struct llfree_shape {
-	uint64_t base; /* frame number of bit 0: a multiple of a pair of children */
-	uint64_t children, trees;
-	uint64_t cpus;
-	uint64_t trees_at, children_at, bits_at; /* bytes from the state's start */
-	struct frame_range largest;
-};
-
-/* One CPU's, a cache line. */
-struct llfree_cpu {
-	uint64_t tree;	/* that it has reserved, or NO_TREE */
-	uint64_t child; /* where it found something last: a hint */
-	uint64_t unused[6];
-};
-
-/* One tree's, a cache line. */
-struct llfree_tree {
-	uint32_t counter; /* free frames; TREE_RESERVED */
-	uint32_t unused[15];
-};
-
-struct llfree {
-	struct memmap map;
-	struct llfree_shape shape;
-	uint64_t header_sum; /* over the two above */
-	struct llfree_cpu cpu[] __attribute__((aligned(64)));
-};
-
-static struct llfree_shape shape_of(const struct memmap *map, uint64_t cpus)
+struct llfree_shape llfree_shape_of(const struct memmap *map, uint64_t cpus)
 {
 	struct llfree_shape s = { .cpus = cpus };
 
@@ -101,30 +76,6 @@ static struct llfree_shape shape_of(const struct memmap *map, uint64_t cpus)
 	s.largest = memmap_largest(map);
 	return s;
 }
-
-static inline void *part_at(const struct llfree *l, uint64_t bytes)
-{
-	return (void *)((uintptr_t)l + bytes);
-}
-
-static inline uint32_t *tree_at(const struct llfree *l, uint64_t tree)
-{
-	return &((struct llfree_tree *)part_at(l, l->shape.trees_at))[tree].counter;
-}
-
-static inline uint16_t *child_at(const struct llfree *l, uint64_t child)
-{
-	return (uint16_t *)part_at(l, l->shape.children_at) + child;
-}
-
-static inline uint64_t *words_of(const struct llfree *l, uint64_t child)
-{
-	return (uint64_t *)part_at(l, l->shape.bits_at) + child * CHILD_WORDS;
-}
-
-#define LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
-#define SWAP(p, old, new) \
-	__atomic_compare_exchange_n(p, old, new, true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 
 /* ---- bits ---- */
 
@@ -201,7 +152,7 @@ static uint64_t bits_take(const struct llfree *l, uint64_t child, unsigned order
 	return NOT_FOUND;
 }
 
-/* Gives N bits from FIRST on back, N a power of two at most 256, aligned. False when one is free.
+/* Gives N bits from FIRST on back, N a power of two at most 512, aligned. False when one is free.
  */
 static bool bits_give(const struct llfree *l, uint64_t child, uint64_t first, uint64_t n)
 {
@@ -244,6 +195,34 @@ static bool child_swap(const struct llfree *l, uint64_t child, uint16_t from, ui
 					   __ATOMIC_RELAXED);
 }
 
+static void words_fill(const struct llfree *l, uint64_t child, uint64_t children, uint64_t value)
+{
+	uint64_t *words = words_of(l, child);
+
+	for (unsigned w = 0; w < children * CHILD_WORDS; w++)
+		__atomic_store_n(&words[w], value, __ATOMIC_RELEASE);
+}
+
+/* Takes a child, or a pair, as a whole. Nobody else looks at its bits as long as it is marked. */
+static bool huge_take(const struct llfree *l, uint64_t child, unsigned order)
+{
+	bool taken = order == CHILD_ORDER ? child_swap(l, child, CHILD_FRAMES, CHILD_HUGE)
+					  : pair_swap(l, child, PAIR_FREE, PAIR_HUGE);
+
+	if (taken)
+		words_fill(l, child, order == CHILD_ORDER ? 1 : 2, 0);
+	return taken;
+}
+
+/* Gives a child back that was taken as a whole. False: it was not. */
+static bool huge_give(const struct llfree *l, uint64_t child)
+{
+	if (LOAD(child_at(l, child)) != CHILD_HUGE)
+		return false;
+	words_fill(l, child, 1, ~0ull);
+	return child_swap(l, child, CHILD_HUGE, CHILD_FRAMES);
+}
+
 /* A block of an order below 9 out of a child; its first bit, or NOT_FOUND. */
 static uint64_t child_take(const struct llfree *l, uint64_t child, unsigned order)
 {
@@ -269,10 +248,8 @@ static inline uint64_t block_take(const struct llfree *l, uint64_t child, unsign
 
 	if (order < CHILD_ORDER)
 		bit = child_take(l, child, order);
-	else if (order == CHILD_ORDER)
-		bit = child_swap(l, child, CHILD_FRAMES, CHILD_HUGE) ? 0 : NOT_FOUND;
-	else
-		bit = pair_swap(l, child, PAIR_FREE, PAIR_HUGE) ? 0 : NOT_FOUND;
+	else if (!huge_take(l, child, order))
+		bit = NOT_FOUND;
 	return bit == NOT_FOUND ? NOT_FOUND : child * CHILD_FRAMES + bit;
 }
 
@@ -414,10 +391,10 @@ static uint64_t llfree_state_bytes(const struct memmap *map, const struct frame_
 		*why = "llfree: no usable frame, or no CPU";
 		return 0;
 	}
-	struct llfree_shape s = shape_of(map, config->cpus);
+	struct llfree_shape s = llfree_shape_of(map, config->cpus);
 
-	if (s.trees >= NO_TREE) {
-		*why = "llfree: the memory map spans too many trees";
+	if (s.children * (CHILD_FRAMES / HALF_FRAMES) > HALVES_MAX) {
+		*why = "llfree: the memory map spans more than 8 TiB";
 		return 0;
 	}
 	return s.bits_at + s.children * CHILD_WORDS * sizeof(uint64_t);
@@ -442,7 +419,7 @@ static int llfree_init(void *state, const struct memmap *map, const struct frame
 	struct llfree *l = state;
 
 	l->map = *map;
-	l->shape = shape_of(map, config->cpus);
+	l->shape = llfree_shape_of(map, config->cpus);
 	l->header_sum = FRAME_HEADER_SUM(l);
 	for (uint64_t c = 0; c < l->shape.cpus; c++)
 		l->cpu[c].tree = NO_TREE;
@@ -454,23 +431,251 @@ static int llfree_init(void *state, const struct memmap *map, const struct frame
 	return 0;
 }
 
+/* ---- the hand ---- */
+
+/* Takes N frames off a child's count. */
+static bool child_count_take(const struct llfree *l, uint64_t child, uint16_t n)
+{
+	uint16_t *counter = child_at(l, child), old = LOAD(counter);
+
+	do {
+		if ((old & CHILD_HUGE) || old < n)
+			return false;
+	} while (!SWAP(counter, &old, (uint16_t)(old - n)));
+	return true;
+}
+
+static bool tree_count_take(const struct llfree *l, uint64_t tree, uint32_t n)
+{
+	uint32_t *counter = tree_at(l, tree), old = LOAD(counter);
+
+	do {
+		if ((old & ~TREE_RESERVED) < n)
+			return false;
+	} while (!SWAP(counter, &old, old - n));
+	return true;
+}
+
+static void counts_give(const struct llfree *l, uint64_t child, uint32_t n)
+{
+	__atomic_fetch_add(child_at(l, child), (uint16_t)n, __ATOMIC_ACQ_REL);
+	__atomic_fetch_add(tree_at(l, child / TREE_CHILDREN), n, __ATOMIC_ACQ_REL);
+}
+
+/* The lowest frame of a hand, or NOT_FOUND when it is empty. */
+static inline uint64_t hand_take(struct llfree_cpu *cpu)
+{
+	uint64_t hand = LOAD(&cpu->hand);
+
+	do {
+		if (!hand_frames(hand))
+			return NOT_FOUND;
+	} while (!SWAP(&cpu->hand, &hand, (hand & (hand - 1)) - HAND_TAG));
+	return hand_half(hand) * HALF_FRAMES + bit_lowest(hand);
+}
+
+/* Frames of half a word, which are in nobody's hand any more, go to the bits and counters. */
+static void half_give(const struct llfree *l, uint64_t half, uint32_t frames)
+{
+	uint64_t child = half * HALF_FRAMES / CHILD_FRAMES;
+	uint64_t *word = words_of(l, 0) + half / 2;
+
+	__atomic_fetch_or(word, (uint64_t)frames << (half % 2 * HALF_FRAMES), __ATOMIC_ACQ_REL);
+	counts_give(l, child, bit_count(frames));
+}
+
+/* The first half of a child that has free frames; those are *FRAMES. */
+static uint64_t half_find(const struct llfree *l, uint64_t child, uint32_t *frames)
+{
+	for (unsigned w = 0; w < CHILD_WORDS; w++) {
+		uint64_t word = LOAD(&words_of(l, child)[w]);
+		unsigned h = !(uint32_t)word;
+
+		*frames = (uint32_t)(word >> h * HALF_FRAMES);
+		if (*frames)
+			return (child * CHILD_WORDS + w) * 2 + h;
+	}
+	return NOT_FOUND;
+}
+
+/* Fills an empty hand out of the CPU's tree, and takes a frame from it; NOT_FOUND: the tree is
+ * short of frames, or somebody was faster. */
+static uint64_t hand_fill(const struct llfree *l, struct llfree_cpu *cpu)
+{
+	uint64_t tree = LOAD(&cpu->tree), child = LOAD(&cpu->child), hand = LOAD(&cpu->hand), half;
+	uint32_t frames;
+
+	if (tree == NO_TREE || child / TREE_CHILDREN != tree ||
+	    (LOAD(tree_at(l, tree)) & ~TREE_RESERVED) < HAND_LEAST)
+		return NOT_FOUND;
+	if ((half = half_find(l, child, &frames)) == NOT_FOUND)
+		return NOT_FOUND;
+	uint32_t n = bit_count(frames);
+	uint64_t *word = words_of(l, 0) + half / 2, old = LOAD(word);
+	uint64_t mask = (uint64_t)frames << (half % 2 * HALF_FRAMES);
+
+	if (!tree_count_take(l, tree, n))
+		return NOT_FOUND;
+	if (!child_count_take(l, child, (uint16_t)n)) {
+		__atomic_fetch_add(tree_at(l, tree), n, __ATOMIC_ACQ_REL);
+		return NOT_FOUND;
+	}
+	do {
+		if ((old & mask) != mask) {
+			counts_give(l, child, n);
+			return NOT_FOUND;
+		}
+	} while (!SWAP(word, &old, old & ~mask));
+	/* The lowest is the caller's. */
+	if (hand_frames(hand) ||
+	    !__atomic_compare_exchange_n(&cpu->hand, &hand, hand_of(half, frames & (frames - 1)),
+					 false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		half_give(l, half, frames & (frames - 1));
+	return half * HALF_FRAMES + bit_lowest(frames);
+}
+
+/* A frame of the hand's half comes back. */
+static inline bool hand_give(const struct llfree *l, struct llfree_cpu *cpu, uint64_t index,
+			     bool *refused)
+{
+	uint64_t hand = LOAD(&cpu->hand), bit = 1ull << index % HALF_FRAMES;
+
+	if (hand_half(hand) != index / HALF_FRAMES)
+		return false;
+	*refused = LOAD(words_of(l, 0) + index / BITS_PER_WORD) >> index % BITS_PER_WORD & 1;
+	while (!*refused && hand_half(hand) == index / HALF_FRAMES) {
+		*refused = (hand & bit) != 0;
+		if (!*refused && SWAP(&cpu->hand, &hand, (hand | bit) + HAND_TAG))
+			return true;
+	}
+	return *refused;
+}
+
+/* Empties the hands that hold frames of [index, index + n) into the bits. False: there were none.
+ */
+static bool hands_empty(struct llfree *l, uint64_t index, uint64_t n)
+{
+	bool any = false;
+
+	for (uint64_t c = 0; c < l->shape.cpus; c++) {
+		uint64_t hand = LOAD(&l->cpu[c].hand), half = hand_half(hand);
+
+		if ((half + 1) * HALF_FRAMES <= index || half * HALF_FRAMES >= index + n)
+			continue;
+		do
+			half = hand_half(hand);
+		while (hand_frames(hand) && !SWAP(&l->cpu[c].hand, &hand, hand_of(half, 0)));
+		if (hand_frames(hand)) {
+			half_give(l, half, hand_frames(hand));
+			any = true;
+		}
+	}
+	return any;
+}
+
+static uint64_t take_from_hands(struct llfree *l)
+{
+	uint64_t index = NOT_FOUND;
+
+	for (uint64_t c = 0; c < l->shape.cpus && index == NOT_FOUND; c++)
+		index = hand_take(&l->cpu[c]);
+	return index;
+}
+
+/* ---- allocation and free ---- */
+
+/* The block of 2^ORDER frames from INDEX on: off the counts, then out of the bits. */
+static bool take_exactly(const struct llfree *l, uint64_t index, unsigned order)
+{
+	uint64_t child = index / CHILD_FRAMES, n = 1ull << order;
+	uint64_t *words = words_of(l, 0) + index / BITS_PER_WORD, taken = 0;
+	uint64_t mask = n < BITS_PER_WORD ? bit_mask(index % BITS_PER_WORD, (unsigned)n) : ~0ull;
+
+	if (!tree_count_take(l, child / TREE_CHILDREN, (uint32_t)n))
+		return false;
+	if (order >= CHILD_ORDER) {
+		if (huge_take(l, child, order))
+			return true;
+		__atomic_fetch_add(tree_at(l, child / TREE_CHILDREN), (uint32_t)n,
+				   __ATOMIC_ACQ_REL);
+		return false;
+	}
+	if (!child_count_take(l, child, (uint16_t)n)) {
+		__atomic_fetch_add(tree_at(l, child / TREE_CHILDREN), (uint32_t)n,
+				   __ATOMIC_ACQ_REL);
+		return false;
+	}
+	for (; taken * BITS_PER_WORD < n; taken++) {
+		uint64_t old = LOAD(&words[taken]);
+
+		while ((old & mask) == mask && !SWAP(&words[taken], &old, old & ~mask))
+			;
+		if ((old & mask) != mask)
+			break;
+	}
+	if (taken * BITS_PER_WORD >= n)
+		return true;
+	while (taken--)
+		__atomic_fetch_or(&words[taken], mask, __ATOMIC_ACQ_REL);
+	counts_give(l, child, (uint32_t)n);
+	return false;
+}
+
+static int take_at(struct llfree *l, struct pfn at, unsigned order, uint64_t *index)
+{
+	uint64_t n = 1ull << order;
+
+	if (at.n & (n - 1))
+		return KERR_UNSUPPORTED;
+	if (!memmap_holds(&l->map, at, n))
+		return KERR_NO_MEMORY;
+	*index = at.n - l->shape.base;
+	hands_empty(l, *index, n);
+	return take_exactly(l, *index, order) ? 0 : KERR_NO_MEMORY;
+}
+
+/* Everything but a frame out of the hand. */
+static __attribute__((noinline)) uint64_t take_block(struct llfree *l, struct llfree_cpu *cpu,
+						     unsigned order)
+{
+	uint64_t index = order ? NOT_FOUND : hand_fill(l, cpu);
+
+	if (index == NOT_FOUND)
+		index = take_reserved(l, cpu, order);
+	if (index == NOT_FOUND)
+		index = take_reserving(l, cpu, order);
+	if (index == NOT_FOUND)
+		index = take_anywhere(l, order);
+	if (index == NOT_FOUND && !order)
+		index = take_from_hands(l);
+	if (index == NOT_FOUND && hands_empty(l, 0, l->shape.children * CHILD_FRAMES))
+		index = take_anywhere(l, order);
+	if (index != NOT_FOUND)
+		__atomic_store_n(&cpu->child, index / CHILD_FRAMES, __ATOMIC_RELAXED);
+	return index;
+}
+
 static int llfree_alloc(void *state, const struct frame_request *request, struct frame_block *out)
 {
 	struct llfree *l = state;
 	unsigned order = order_for(request->frames);
 	struct llfree_cpu *cpu = &l->cpu[l->shape.cpus == 1 ? 0 : request->cpu % l->shape.cpus];
+	uint64_t index;
 
 	if (order > MAX_ORDER)
 		return KERR_UNSUPPORTED;
-	uint64_t index = take_reserved(l, cpu, order);
+	if (__builtin_expect(request->flags & FRAME_AT, 0)) {
+		int error = take_at(l, request->at, order, &index);
 
-	if (index == NOT_FOUND)
-		index = take_reserving(l, cpu, order);
-	if (index == NOT_FOUND)
-		index = take_anywhere(l, order);
-	if (index == NOT_FOUND)
-		return KERR_NO_MEMORY;
-	__atomic_store_n(&cpu->child, index / CHILD_FRAMES, __ATOMIC_RELAXED);
+		if (error)
+			return error;
+	} else {
+		index = order ? NOT_FOUND : hand_take(cpu);
+		if (index == NOT_FOUND)
+			index = take_block(l, cpu, order);
+		if (index == NOT_FOUND)
+			return KERR_NO_MEMORY;
+	}
 	*out = (struct frame_block){ pfn(l->shape.base + index), 1u << order };
 	return 0;
 }
@@ -484,181 +689,84 @@ static bool is_managed(const struct llfree *l, const struct frame_block *block)
 	return memmap_holds(&l->map, block->first, block->frames);
 }
 
+/* Gives an aligned piece back, at most a child. */
+static bool piece_give(const struct llfree *l, uint64_t index, uint64_t n)
+{
+	uint64_t child = index / CHILD_FRAMES;
+
+	if (n == CHILD_FRAMES && huge_give(l, child)) {
+		__atomic_fetch_add(tree_at(l, index / TREE_FRAMES), (uint32_t)n, __ATOMIC_ACQ_REL);
+		return true;
+	}
+	/* A part of a huge child: from now on it goes by its bits, none of which is set. */
+	if (LOAD(child_at(l, child)) == CHILD_HUGE)
+		child_swap(l, child, CHILD_HUGE, 0);
+	if (!bits_give(l, child, index % CHILD_FRAMES, n))
+		return false;
+	counts_give(l, child, (uint32_t)n);
+	return true;
+}
+
+/* Whether no frame of a run is free, in the bits or in a hand. */
+static bool is_used(const struct llfree *l, uint64_t index, uint64_t n)
+{
+	for (uint64_t c = 0; c < l->shape.cpus && n > 1; c++) {
+		uint64_t hand = LOAD(&l->cpu[c].hand);
+
+		for (uint32_t left = hand_frames(hand); left; left &= left - 1)
+			if (hand_half(hand) * HALF_FRAMES + bit_lowest(left) - index < n)
+				return false;
+	}
+	while (n) {
+		uint64_t room = BITS_PER_WORD - index % BITS_PER_WORD, part = room < n ? room : n;
+
+		if (LOAD(words_of(l, 0) + index / BITS_PER_WORD) &
+		    bit_mask(index % BITS_PER_WORD, (unsigned)part))
+			return false;
+		index += part;
+		n -= part;
+	}
+	return true;
+}
+
+static __attribute__((noinline)) int free_run(const struct llfree *l, uint64_t index, uint64_t n)
+{
+	if (!is_used(l, index, n))
+		return KERR_NOT_OWNED;
+	while (n) {
+		uint64_t part = 1ull << bit_highest(n < CHILD_FRAMES ? n : CHILD_FRAMES);
+
+		if (index && 1ull << bit_lowest(index) < part)
+			part = 1ull << bit_lowest(index);
+		if (!piece_give(l, index, part))
+			return KERR_NOT_OWNED;
+		index += part;
+		n -= part;
+	}
+	return 0;
+}
+
 static int llfree_free(void *state, const struct frame_block *block)
 {
 	struct llfree *l = state;
-	uint64_t index = block->first.n - l->shape.base, n = block->frames;
-	bool given;
+	uint64_t index = block->first.n - l->shape.base;
+	bool refused = false;
 
-	if (!is_managed(l, block) || !is_power_of_two(n) || n > 1u << MAX_ORDER ||
-	    (index & (n - 1)))
+	if (!is_managed(l, block))
 		return KERR_NOT_OWNED;
-	uint64_t child = index / CHILD_FRAMES;
-
-	if (n == 2 * CHILD_FRAMES) {
-		given = pair_swap(l, child, PAIR_HUGE, PAIR_FREE);
-	} else if (n == CHILD_FRAMES) {
-		given = child_swap(l, child, CHILD_HUGE, CHILD_FRAMES);
-	} else {
-		given = bits_give(l, child, index % CHILD_FRAMES, n);
-		if (given)
-			__atomic_fetch_add(child_at(l, child), (uint16_t)n, __ATOMIC_ACQ_REL);
-	}
-	if (!given)
-		return KERR_NOT_OWNED;
-	__atomic_fetch_add(tree_at(l, index / TREE_FRAMES), (uint32_t)n, __ATOMIC_ACQ_REL);
-	return 0;
-}
-
-static void llfree_stats(const void *state, struct frame_stats *out)
-{
-	const struct llfree *l = state;
-	uint64_t free_frames = 0;
-
-	for (uint64_t t = 0; t < l->shape.trees; t++)
-		free_frames += LOAD(tree_at(l, t)) & ~TREE_RESERVED;
-	*out = (struct frame_stats){ .managed_frames = l->map.frames, .free_frames = free_frames };
-}
-
-/* The word that holds a frame's bit; nothing in a huge child is free. */
-static uint64_t word_with(const struct llfree *l, uint64_t index)
-{
-	if (LOAD(child_at(l, index / CHILD_FRAMES)) & CHILD_HUGE)
-		return 0;
-	return LOAD(words_of(l, 0) + index / BITS_PER_WORD);
-}
-
-static int llfree_walk(const void *state, frame_visit_fn visit, void *ctx)
-{
-	const struct llfree *l = state;
-
-	for (uint32_t i = 0; i < l->map.count; i++) {
-		uint64_t at = l->map.ranges[i].first.n - l->shape.base, to;
-		uint64_t end = at + l->map.ranges[i].frames;
-
-		for (; at < end; at = to) {
-			uint64_t word = word_with(l, at) >> at % BITS_PER_WORD;
-			bool is_free = word & 1;
-			/* Equal bits from here on, to the word's end at most. */
-			uint64_t differs = is_free ? ~word : word;
-			uint64_t room = BITS_PER_WORD - at % BITS_PER_WORD;
-			uint64_t n = differs ? bit_lowest(differs) : BITS_PER_WORD;
-
-			to = at + (n < room ? n : room);
-			to = to < end ? to : end;
-			struct frame_extent e = { pfn(l->shape.base + at), to - at,
-						  is_free ? FRAME_FREE : FRAME_USED };
-
-			if (visit(ctx, &e))
-				return KERR_STOP;
-		}
-	}
-	return 0;
-}
-
-/* ---- check ---- */
-
-static int check_header(const struct llfree *l, struct violation *violation)
-{
-	if (l->header_sum != FRAME_HEADER_SUM(l))
-		return frame_violation(violation, 1, pfn(0), "the header is as init left it");
-	if (!memmap_is_sound(&l->map))
-		return frame_violation(violation, 1, pfn(0), "the memory map is sound");
-	struct llfree_shape want = shape_of(&l->map, l->shape.cpus);
-
-	if (l->shape.base != want.base || l->shape.children != want.children ||
-	    l->shape.bits_at != want.bits_at)
-		return frame_violation(violation, 1, pfn(0), "the shape is what init made");
-	return 0;
-}
-
-/* Bits outside the map: those inside are counted range by range. */
-static int check_outside(const struct llfree *l, struct violation *violation)
-{
-	uint64_t all = 0, inside = 0;
-
-	for (uint64_t w = 0; w < l->shape.children * CHILD_WORDS; w++)
-		all += bit_count(words_of(l, 0)[w]);
-	for (uint32_t r = 0; r < l->map.count; r++) {
-		uint64_t at = l->map.ranges[r].first.n - l->shape.base;
-		uint64_t end = at + l->map.ranges[r].frames;
-
-		while (at < end) {
-			uint64_t room = BITS_PER_WORD - at % BITS_PER_WORD;
-			unsigned n = (unsigned)(room < end - at ? room : end - at);
-
-			inside += bit_count(words_of(l, 0)[at / BITS_PER_WORD] &
-					    bit_mask(at % BITS_PER_WORD, n));
-			at += n;
-		}
-	}
-	if (all != inside)
-		return frame_violation(violation, 2, l->map.first,
-				       "no bit is set for a frame outside the map");
-	return 0;
-}
-
-/* A child's counter against its bits; its free frames are added to *FRAMES. */
-static int check_child(const struct llfree *l, uint64_t child, uint64_t *frames,
-		       struct violation *violation)
-{
-	uint16_t counter = *child_at(l, child);
-	uint64_t bits = 0;
-
-	for (unsigned w = 0; w < CHILD_WORDS; w++)
-		bits += bit_count(words_of(l, child)[w]);
-	if (counter == CHILD_HUGE ? bits != CHILD_FRAMES : bits != counter)
-		return frame_violation(violation, 3, pfn(l->shape.base + child * CHILD_FRAMES),
-				       "a child's counter is the number of its bits");
-	*frames += counter == CHILD_HUGE ? 0 : bits;
-	return 0;
-}
-
-static int check_tree(const struct llfree *l, uint64_t tree, struct violation *violation)
-{
-	uint64_t frames = 0, counted, owners = 0;
-	uint32_t counter = *tree_at(l, tree);
-	struct pfn where = pfn(l->shape.base + tree * TREE_FRAMES);
-	int error = 0;
-
-	for (uint64_t c = tree * TREE_CHILDREN;
-	     !error && c < (tree + 1) * TREE_CHILDREN && c < l->shape.children; c++)
-		error = check_child(l, c, &frames, violation);
-	if (error)
-		return error;
-	counted = counter & ~TREE_RESERVED;
-	for (uint64_t c = 0; c < l->shape.cpus; c++)
-		owners += l->cpu[c].tree == tree;
-	if (owners != counter / TREE_RESERVED)
-		return frame_violation(violation, 5, where,
-				       "a tree is marked iff exactly one CPU has it");
-	if (counted != frames)
-		return frame_violation(violation, 4, where,
-				       "a tree's count is the sum of its children's");
-	return 0;
-}
-
-static int llfree_check(const void *state, struct violation *violation)
-{
-	const struct llfree *l = state;
-	int error = check_header(l, violation);
-
-	if (!error)
-		error = check_outside(l, violation);
-	for (uint64_t t = 0; !error && t < l->shape.trees; t++)
-		error = check_tree(l, t, violation);
-	for (uint64_t c = 0; !error && c < l->shape.cpus; c++)
-		if (l->cpu[c].tree != NO_TREE && l->cpu[c].tree >= l->shape.trees)
-			error = frame_violation(violation, 5, pfn(0),
-						"what a CPU has is a tree, or none");
-	return error;
+	if (block->frames == 1 &&
+	    hand_give(l, &l->cpu[l->shape.cpus == 1 ? 0 : port_cpu() % l->shape.cpus], index,
+		      &refused))
+		return refused ? KERR_NOT_OWNED : 0;
+	return free_run(l, index, block->frames);
 }
 
 const struct frame_ops frame_llfree = {
 	.name = "llfree",
 	.id = "F11",
 	.summary = "counters over bit fields of huge pages; lock-free, trees reserved by CPUs",
-	.caps = FRAME_CAP_RUNS | FRAME_CAP_FREE | FRAME_CAP_LOCKLESS,
+	.caps = FRAME_CAP_RUNS | FRAME_CAP_AT | FRAME_CAP_FREE | FRAME_CAP_PARTIAL_FREE |
+		FRAME_CAP_LOCKLESS,
 	.state_bytes = llfree_state_bytes,
 	.init = llfree_init,
 	.alloc = llfree_alloc,

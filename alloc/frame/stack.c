@@ -35,11 +35,12 @@
  *   1  header: as init left it; the map is sound
  *   2  every frame of the chain and of the tip is in the map and below `fresh`
  *   3  the seal of every frame of the chain is that of its number and its next
- *   4  the chain has exactly free_frames - fresh_frames - tip_count frames, and then ends. (So no
- * frame is on it twice: a frame has one next, and a chain that came back to a frame would not end.)
- *   5  the tip has at most tip_size frames, no two the same, none with the seal of the chain;
- *      tip_sum is their exclusive or, and places not in use are 0
- *   6  `fresh` is a frame of the map, or its end; fresh_frames of the map are at or above it
+ *   4  the chain has exactly `chained` frames, and then ends. (So no frame is on it twice: a frame
+ *      has one next, and a chain that came back to a frame would not end.)
+ *   5  the tip has at most tip_size frames, no two the same, none with the seal of the chain; each
+ *      number says how many of its bits are set, and places not in use are 0
+ *   6  `fresh` is a frame of the map, or its end; fresh_frames of the map are at or above it, and
+ *      `known` frames of the largest range are below
  *
  * Cost: O(1), half of tip_size frames opened in a burst where it overflows. Start-up writes to
  * every frame (the eager variant). Metadata: none but the header and the tip. Not able to: runs,
@@ -49,6 +50,7 @@
  * Source: the method of many small kernels since MINIX and Xinu. Differs in the seal and in the
  * record's moving place, and the tip.
  */
+#include "alloc/bitops.h"
 #include "alloc/frame/systems.h"
 #include "alloc/port.h"
 
@@ -63,14 +65,14 @@ struct stack {
 	struct frame_range largest; /* where to look first when a frame comes back */
 	struct reach reach;
 	uint64_t tip_size;
-	uint64_t header_sum; /* over the four above */
-	uint64_t head;	     /* of the chain: frame number; 0: empty */
-	uint64_t free_frames;
+	uint64_t header_sum;   /* over the four above */
+	uint64_t head;	       /* of the chain: frame number; 0: empty */
+	uint64_t chained;      /* frames on the chain */
 	uint64_t fresh;	       /* frames of the map from here on were never given out */
 	uint64_t fresh_frames; /* so many */
+	uint64_t known;	       /* frames of the largest range that are below `fresh` */
 	uint64_t tip_count;
-	uint64_t tip_sum; /* exclusive or of the numbers in the tip */
-	uint64_t tip[];	  /* tip_size frame numbers, the youngest last */
+	uint64_t tip[]; /* tip_size sealed frame numbers, the youngest last */
 };
 
 enum { OPTION_TIP };
@@ -78,6 +80,24 @@ enum { OPTION_TIP };
 
 #define NO_FRAME 0
 #define SEAL	 0x6b6d656d5f667265 /* "kmem_fre": no number of a frame looks like it */
+
+/* A frame's number in the tip: in its uppermost byte stands how many bits of it are set. */
+#define TIP_SEAL_SHIFT 56u
+
+static inline uint64_t tip_sealed(uint64_t frame)
+{
+	return frame | (uint64_t)bit_count(frame) << TIP_SEAL_SHIFT;
+}
+
+static inline uint64_t tip_frame(uint64_t sealed)
+{
+	return sealed & ((1ull << TIP_SEAL_SHIFT) - 1);
+}
+
+static inline uint64_t free_frames(const struct stack *s)
+{
+	return s->chained + s->fresh_frames + s->tip_count;
+}
 
 static inline struct stack_record *record_open(const struct stack *s, uint64_t frame)
 {
@@ -100,6 +120,7 @@ static inline void push(struct stack *s, uint64_t frame, struct stack_record *r)
 	r->next = s->head;
 	r->seal = seal_of(frame, s->head);
 	s->head = frame;
+	s->chained++;
 }
 
 /* Takes the frame at the head of the chain off; R is its record. */
@@ -108,7 +129,7 @@ static inline int pop(struct stack *s, struct stack_record *r, struct frame_bloc
 	*out = (struct frame_block){ pfn(s->head), 1 };
 	s->head = r->next;
 	r->seal = 0;
-	s->free_frames--;
+	s->chained--;
 	return 0;
 }
 
@@ -126,6 +147,14 @@ static uint64_t stack_state_bytes(const struct memmap *map, const struct frame_c
 	return sizeof(struct stack) + config->option[OPTION_TIP] * sizeof(uint64_t);
 }
 
+/* Where `known` must be for that `fresh`. */
+static uint64_t known_of(const struct stack *s)
+{
+	uint64_t below = s->fresh > s->largest.first.n ? s->fresh - s->largest.first.n : 0;
+
+	return below < s->largest.frames ? below : s->largest.frames;
+}
+
 static int stack_init(void *state, const struct memmap *map, const struct frame_config *config)
 {
 	struct stack *s = state;
@@ -135,7 +164,6 @@ static int stack_init(void *state, const struct memmap *map, const struct frame_
 	reach_bind(&s->reach, &config->reach);
 	s->tip_size = config->option[OPTION_TIP];
 	s->header_sum = FRAME_HEADER_SUM(s);
-	s->free_frames = map->frames;
 	s->fresh = map->first.n;
 	s->fresh_frames = map->frames;
 	return 0;
@@ -152,6 +180,7 @@ static int stack_init_eager(void *state, const struct memmap *map,
 		return error;
 	s->fresh = map->end.n;
 	s->fresh_frames = 0;
+	s->known = known_of(s);
 	for (uint32_t i = map->count; i-- > 0;)
 		for (uint64_t n = map->ranges[i].frames; n-- > 0;) {
 			uint64_t frame = map->ranges[i].first.n + n;
@@ -186,7 +215,7 @@ static __attribute__((noinline)) int take_fresh(struct stack *s, struct frame_bl
 			s->fresh = s->map.ranges[i].first.n;
 	}
 	s->fresh_frames--;
-	s->free_frames--;
+	s->known = known_of(s);
 	*out = (struct frame_block){ pfn(frame), 1 };
 	return 0;
 }
@@ -194,16 +223,16 @@ static __attribute__((noinline)) int take_fresh(struct stack *s, struct frame_bl
 static int stack_alloc(void *state, const struct frame_request *request, struct frame_block *out)
 {
 	struct stack *s = state;
-	uint64_t frame = s->head;
+	uint64_t n = s->tip_count, frame;
 
-	if (s->tip_count) {
-		frame = s->tip[--s->tip_count];
-		s->tip[s->tip_count] = 0;
-		s->tip_sum ^= frame;
-		s->free_frames--;
+	if (__builtin_expect(n != 0, 1)) {
+		s->tip_count = n - 1;
+		frame = tip_frame(s->tip[n - 1]);
+		s->tip[n - 1] = 0;
 		*out = (struct frame_block){ pfn(frame), 1 };
 		return 0;
 	}
+	frame = s->head;
 	if (frame == NO_FRAME)
 		return take_fresh(s, out);
 	if (!reach_is_direct(&s->reach, pfn(frame)))
@@ -217,10 +246,10 @@ static __attribute__((noinline)) void spill(struct stack *s)
 	uint64_t n = (s->tip_size + 1) / 2;
 
 	for (uint64_t i = 0; i < n; i++) {
-		struct stack_record *r = record_open(s, s->tip[i]);
+		uint64_t frame = tip_frame(s->tip[i]);
+		struct stack_record *r = record_open(s, frame);
 
-		push(s, s->tip[i], r);
-		s->tip_sum ^= s->tip[i];
+		push(s, frame, r);
 		record_close(s, r);
 	}
 	s->tip_count -= n;
@@ -234,30 +263,37 @@ static __attribute__((noinline)) int free_into_chain(struct stack *s, uint64_t f
 	struct stack_record *r = record_open(s, frame);
 	bool is_free = r->seal == seal_of(frame, r->next);
 
-	if (!is_free) {
+	if (!is_free)
 		push(s, frame, r);
-		s->free_frames++;
-	}
 	record_close(s, r);
 	return is_free ? KERR_NOT_OWNED : 0;
 }
 
-static int stack_free(void *state, const struct frame_block *block)
+static __attribute__((noinline)) int free_slowly(struct stack *s, const struct frame_block *block)
 {
-	struct stack *s = state;
 	uint64_t frame = block->first.n;
 
-	if (block->frames != 1 || frame >= s->fresh)
-		return KERR_NOT_OWNED;
-	if (frame - s->largest.first.n >= s->largest.frames && !memmap_find(&s->map, block->first))
+	if (block->frames != 1 || frame >= s->fresh || !memmap_find(&s->map, block->first))
 		return KERR_NOT_OWNED;
 	if (!s->tip_size)
 		return free_into_chain(s, frame);
 	if (s->tip_count == s->tip_size)
 		spill(s);
-	s->tip[s->tip_count++] = frame;
-	s->tip_sum ^= frame;
-	s->free_frames++;
+	s->tip[s->tip_count++] = tip_sealed(frame);
+	return 0;
+}
+
+static int stack_free(void *state, const struct frame_block *block)
+{
+	struct stack *s = state;
+	uint64_t frame = block->first.n, n = s->tip_count;
+
+	if (__builtin_expect(block->frames != 1 || frame - s->largest.first.n >= s->known ||
+				     n == s->tip_size,
+			     0))
+		return free_slowly(s, block);
+	s->tip[n] = tip_sealed(frame);
+	s->tip_count = n + 1;
 	return 0;
 }
 
@@ -266,7 +302,7 @@ static void stack_stats(const void *state, struct frame_stats *out)
 	const struct stack *s = state;
 
 	*out = (struct frame_stats){ .managed_frames = s->map.frames,
-				     .free_frames = s->free_frames };
+				     .free_frames = free_frames(s) };
 }
 
 static uint64_t sorted_next(const struct stack *s, uint64_t frame)
@@ -330,8 +366,8 @@ static uint64_t sort_free(const struct stack *s)
 	uint64_t frame = s->head;
 
 	for (uint64_t i = 0; i < s->tip_count; i++)
-		sort_add(s, bin, s->tip[i]);
-	for (uint64_t n = s->free_frames - s->fresh_frames - s->tip_count; n && frame; n--)
+		sort_add(s, bin, tip_frame(s->tip[i]));
+	for (uint64_t n = s->chained; n && frame; n--)
 		frame = sort_add(s, bin, frame);
 	for (unsigned i = 0; i < 64; i++)
 		if (bin[i])
@@ -388,7 +424,10 @@ static int check_chain(const struct stack *s, struct violation *violation)
 {
 	uint64_t frame = s->head;
 
-	for (uint64_t n = s->tip_count + s->fresh_frames; n < s->free_frames; n++) {
+	if (s->chained > s->map.frames)
+		return frame_violation(violation, 4, pfn(0),
+				       "the chain has as many frames as are counted");
+	for (uint64_t n = 0; n < s->chained; n++) {
 		if (frame == NO_FRAME)
 			return frame_violation(violation, 4, pfn(0),
 					       "the chain has as many frames as are counted");
@@ -412,16 +451,17 @@ static int check_chain(const struct stack *s, struct violation *violation)
 
 static int check_tip(const struct stack *s, struct violation *violation)
 {
-	uint64_t sum = 0;
-
 	for (uint64_t i = 0; i < s->tip_count; i++) {
-		struct pfn frame = pfn(s->tip[i]);
+		struct pfn frame = pfn(tip_frame(s->tip[i]));
 
+		if (s->tip[i] != tip_sealed(frame.n))
+			return frame_violation(violation, 5, frame,
+					       "a number in the tip is as the allocator left it");
 		if (!memmap_find(&s->map, frame) || frame.n >= s->fresh)
 			return frame_violation(violation, 2, frame,
 					       "every free frame is in the map, below fresh");
 		for (uint64_t k = 0; k < i; k++)
-			if (s->tip[k] == frame.n)
+			if (s->tip[k] == s->tip[i])
 				return frame_violation(violation, 5, frame,
 						       "no frame is in the tip twice");
 		struct stack_record *r = record_open(s, frame.n);
@@ -431,14 +471,11 @@ static int check_tip(const struct stack *s, struct violation *violation)
 		if (chained)
 			return frame_violation(violation, 5, frame,
 					       "no frame of the tip is on the chain too");
-		sum ^= frame.n;
 	}
 	for (uint64_t i = s->tip_count; i < s->tip_size; i++)
 		if (s->tip[i])
-			return frame_violation(violation, 5, pfn(s->tip[i]),
+			return frame_violation(violation, 5, pfn(tip_frame(s->tip[i])),
 					       "places of the tip not in use are 0");
-	if (sum != s->tip_sum)
-		return frame_violation(violation, 5, pfn(0), "tip_sum is that of the tip");
 	return 0;
 }
 
@@ -455,6 +492,9 @@ static int check_fresh(const struct stack *s, struct violation *violation)
 		if (end > s->fresh)
 			frames += end - (first > s->fresh ? first : s->fresh);
 	}
+	if (s->known != known_of(s))
+		return frame_violation(violation, 6, pfn(s->fresh),
+				       "known are the frames of the largest range below fresh");
 	if (frames != s->fresh_frames)
 		return frame_violation(violation, 6, pfn(s->fresh),
 				       "fresh_frames of the map are at or above fresh");
@@ -473,8 +513,7 @@ static int stack_check(const void *state, struct violation *violation)
 	error = check_fresh(s, violation);
 	if (error)
 		return error;
-	if (s->fresh_frames > s->free_frames || s->tip_count > s->tip_size ||
-	    s->tip_count > s->free_frames - s->fresh_frames)
+	if (s->tip_count > s->tip_size)
 		return frame_violation(violation, 5, pfn(0), "the tip has at most tip_size frames");
 	error = check_chain(s, violation);
 	return error ? error : check_tip(s, violation);

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+import plot_boot
 import plot_cost
 import plot_fragmentation
 import plot_frame_map
@@ -15,7 +16,8 @@ import plot_summary
 from kmemlab_plots.experiment import Experiment
 
 QUESTIONS: tuple[ModuleType, ...] = (plot_summary, plot_fragmentation, plot_frame_map,
-                                     plot_free_blocks, plot_regions, plot_latency, plot_cost)
+                                     plot_free_blocks, plot_regions, plot_latency, plot_cost,
+                                     plot_boot)
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,10 @@ class Page:
 
 
 def plan(experiment: Experiment) -> list[Page]:
-    return [page for question in QUESTIONS for page in pages(question, experiment)]
+    """A question may need a file that not every experiment has."""
+    return [page for question in QUESTIONS
+            if getattr(question, "applies", lambda _: True)(experiment)
+            for page in pages(question, experiment)]
 
 
 def pages(question: ModuleType, experiment: Experiment) -> list[Page]:

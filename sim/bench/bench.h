@@ -37,6 +37,8 @@ struct bench_suite {
 extern const struct bench_suite bench_suites[];
 
 bool bench_frames(const struct bench_options *options, GArray *figures, GError **error);
+bool bench_heaps(const struct bench_options *options, GArray *figures, GError **error);
+bool bench_malloc(const struct bench_options *options, GArray *figures, GError **error);
 bool bench_mmu(const struct bench_options *options, GArray *figures, GError **error);
 bool bench_replay(const struct bench_options *options, GArray *figures, GError **error);
 bool bench_traces(const struct bench_options *options, GArray *figures, GError **error);

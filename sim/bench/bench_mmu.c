@@ -1,7 +1,7 @@
 /*
  * Goals 1-4: hits, misses, simulating the TLBs of a recorded program, demand faults. Everything
- * goes through mmu_translate() and then loads or stores 8 bytes, as its yardstick does, over the
- * same page tables.
+ * goes through the fast path or the slow one, as mmu_read() and mmu_write() do, and then loads or
+ * stores 8 bytes, as its yardstick does, over the same page tables.
  *
  * Two configurations: exact statistics ("skylake", LRU), and translation only (statistics = 0).
  */
@@ -121,14 +121,17 @@ static void machine_fini(struct bench_mmu *m)
 	free(m->cpu);
 }
 
-static inline uint8_t *real_host(struct bench_mmu *m, uint64_t va, uint32_t bytes, uint8_t kind)
+static inline uint8_t *real_host(struct mmu_cpu *cpu, uint64_t va, uint32_t bytes, uint8_t kind)
 {
 	const struct mmu_access access = { kind, MMU_USER, 0, 0 };
+	uint8_t *host = mmu_fast_host(cpu, (struct vaddr){ va }, bytes, access);
 	struct mmu_result result;
 
-	if (mmu_translate(m->cpu, (struct vaddr){ va }, bytes, access, &result))
+	if (host != NULL)
+		return host;
+	if (mmu_translate_slow(cpu, (struct vaddr){ va }, bytes, mmu_access_pack(access), &result))
 		g_error("lab error: bench: fault at %#lx", (unsigned long)va);
-	return m->ram.bytes + result.piece[0].paddr.a;
+	return mmu_cpu_memory(cpu)->bytes + result.piece[0].paddr.a;
 }
 
 static inline uint64_t load(const uint8_t *host)
@@ -144,10 +147,11 @@ static inline uint64_t load(const uint8_t *host)
 static uint64_t real_strided(void *context)
 {
 	struct bench_mmu *m = context;
+	struct mmu_cpu *cpu = m->cpu;
 	uint64_t begin = bench_cpu_ns(), at = 0, sum = 0;
 
 	for (uint64_t i = 0; i < m->operations; i++) {
-		sum += load(real_host(m, VA_BASE + at, 8, MMU_READ));
+		sum += load(real_host(cpu, VA_BASE + at, 8, MMU_READ));
 		at = (at + m->stride) % HOT_BYTES;
 	}
 	m->sum += sum;
@@ -170,10 +174,11 @@ static uint64_t bare_strided(void *context)
 static uint64_t real_random(void *context)
 {
 	struct bench_mmu *m = context;
+	struct mmu_cpu *cpu = m->cpu;
 	uint64_t begin = bench_cpu_ns(), sum = 0;
 
 	for (uint64_t i = 0; i < m->operations; i++)
-		sum += load(real_host(m, VA_BASE + m->plan[i % RANDOM_PLAN], 8, MMU_READ));
+		sum += load(real_host(cpu, VA_BASE + m->plan[i % RANDOM_PLAN], 8, MMU_READ));
 	m->sum += sum;
 	return bench_cpu_ns() - begin;
 }
@@ -233,10 +238,12 @@ static void bench_hits(struct bench_mmu *m, bool statistics, uint64_t operations
 static uint64_t real_misses(void *context)
 {
 	struct bench_mmu *m = context;
+	struct mmu_cpu *cpu = m->cpu;
 	uint64_t begin = bench_cpu_ns(), sum = 0;
 
 	for (uint64_t i = 0; i < m->operations; i++)
-		sum += load(real_host(m, m->addresses[(i + sum) % m->address_count], 8, MMU_READ));
+		sum += load(
+			real_host(cpu, m->addresses[(i + sum) % m->address_count], 8, MMU_READ));
 	m->sum += sum;
 	return bench_cpu_ns() - begin;
 }
@@ -277,11 +284,12 @@ static void bench_misses(struct bench_mmu *m, bool statistics, uint64_t operatio
 static uint64_t real_references(void *context)
 {
 	struct bench_mmu *m = context;
+	struct mmu_cpu *cpu = m->cpu;
 	uint64_t begin = bench_cpu_ns(), sum = 0;
 
 	for (uint64_t i = 0; i < m->operations; i++) {
 		const struct reference *r = &m->references[i];
-		sum += *real_host(m, r->va, r->bytes, r->kind);
+		sum += *real_host(cpu, r->va, r->bytes, r->kind);
 	}
 	m->sum += sum;
 	return bench_cpu_ns() - begin;
@@ -422,26 +430,23 @@ static inline void store(uint8_t *host, uint64_t value)
 	memcpy(host, &value, 8);
 }
 
-/* The next fault waits for the frame of this one (whose top bit is 0): programs take them in turn.
- */
 static uint64_t real_faults(void *context)
 {
 	struct bench_mmu *m = context;
 	const struct mmu_access access = { MMU_WRITE, MMU_USER, 0, 0 };
-	uint64_t paddr = 0;
 
 	unmap_all(m);
 	uint64_t begin = bench_cpu_ns();
 	for (uint32_t i = 0; i < m->address_count; i++) {
-		struct vaddr va = { m->addresses[i + (paddr >> 63)] };
+		struct vaddr va = { m->addresses[i] };
 		struct mmu_result result;
 		if (mmu_translate(m->cpu, va, 8, access, &result) == MMU_PF) {
 			uint64_t at = yard_walk(m->ram.bytes, ROOT, va.a);
 			store(m->ram.bytes + at, m->frames.frame[--m->frames.count] | FAULT_BITS);
 			mmu_translate(m->cpu, va, 8, access, &result);
 		}
-		paddr = result.piece[0].paddr.a;
-		store(m->ram.bytes + paddr, i);
+		store(m->ram.bytes + result.piece[0].paddr.a, i);
+		yard_serialise();
 	}
 	return bench_cpu_ns() - begin;
 }
@@ -449,14 +454,14 @@ static uint64_t real_faults(void *context)
 static uint64_t bare_faults(void *context)
 {
 	struct bench_mmu *m = context;
-	uint64_t frame = 0;
 
 	unmap_all(m);
 	uint64_t begin = bench_cpu_ns();
 	for (uint32_t i = 0; i < m->address_count; i++) {
-		frame = yard_fault(m->ram.bytes, ROOT, m->addresses[i + (frame >> 63)], FAULT_BITS,
-				   &m->frames);
+		uint64_t frame =
+			yard_fault(m->ram.bytes, ROOT, m->addresses[i], FAULT_BITS, &m->frames);
 		store(m->ram.bytes + frame, i);
+		yard_serialise();
 	}
 	return bench_cpu_ns() - begin;
 }

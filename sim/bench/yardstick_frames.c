@@ -120,3 +120,13 @@ void yard_buddy_free(struct yard_buddy *buddy, uint32_t frame, unsigned order)
 	}
 	buddy_link(buddy, frame, order);
 }
+
+void yard_swaps(uint64_t *word, uint32_t count)
+{
+	uint64_t seen = *word;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (__atomic_compare_exchange_n(word, &seen, seen + 1, 0, __ATOMIC_SEQ_CST,
+						__ATOMIC_SEQ_CST))
+			seen++;
+}

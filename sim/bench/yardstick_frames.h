@@ -48,4 +48,7 @@ void yard_buddy_fini(struct yard_buddy *buddy);
 uint32_t yard_buddy_alloc(struct yard_buddy *buddy, unsigned order);
 void yard_buddy_free(struct yard_buddy *buddy, uint32_t frame, unsigned order);
 
+/* So many compare-and-swaps of one word, each on the result of the one before. */
+void yard_swaps(uint64_t *word, uint32_t count);
+
 #endif

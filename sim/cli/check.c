@@ -5,14 +5,19 @@
 
 #include "sim/check.h"
 #include "sim/check_space.h"
+#include "sim/check_heap.h"
+#include "sim/explore.h"
+#include "sim/explore_scenario.h"
 #include "sim/lab.h"
 #include "sim/run.h"
 
 struct options {
-	char *frames, *tables, *space, *mode, *output;
+	char *frames, *heap, *tables, *space, *mode, *output;
 	char **settings;
-	gint64 seed, operations;
+	gint64 seed, operations, schedules;
+	gint preemptions;
 	gdouble seconds;
+	gboolean explore;
 };
 
 static void print_failure(const struct check_report *report)
@@ -80,12 +85,115 @@ static int check_one(const struct options *options, const char *name, const char
 	return code;
 }
 
+static int check_one_heap(const struct options *options, const char *name)
+{
+	char *output = options->output ? g_strdup(options->output) : default_output(name);
+	struct check_heap_config config = {
+		.name = name,
+		.settings = options->settings,
+		.seed = (uint64_t)options->seed,
+		.operations = (uint64_t)options->operations,
+		.cpu_ms = (unsigned)(options->seconds * 1000),
+		.output = output,
+	};
+	struct check_report report = { 0 };
+	GError *error = NULL;
+	int code = CLI_OK;
+
+	if (!run_find_heap(name, config.heap, &error) || !check_heap(&config, &report, &error)) {
+		code = cli_fail(error);
+	} else {
+		print_report(name, &report, !config.heap[PASS_PROBED]);
+		code = report.failed ? CLI_CHECK_FAILED : CLI_OK;
+	}
+	check_report_clear(&report);
+	g_free(output);
+	return code;
+}
+
+/* ---- interleavings ---- */
+
+static void print_exploration(const struct explore_config *config,
+			      const struct explore_report *report)
+{
+	if (config->schedule)
+		printf("%-16s %s  the schedule of %s\n", config->name,
+		       report->failed ? "FAILED" : "ok    ", config->schedule);
+	else
+		printf("%-16s %s  %" G_GUINT64_FORMAT " scenarios (%" G_GUINT64_FORMAT
+		       " refused), %" G_GUINT64_FORMAT
+		       " schedules of up to %u preemptions, %" G_GUINT64_FORMAT " accesses, %s\n",
+		       config->name, report->failed ? "FAILED" : "ok    ", report->scenarios,
+		       report->refused, report->schedules, config->preemptions, report->accesses,
+		       report->failed ? "ended there"
+		       : report->cut  ? "not all of them"
+				      : "all there are");
+	if (report->cut && !report->failed)
+		printf("  %" G_GUINT64_FORMAT " scenarios have more schedules than --schedules "
+		       "allows\n",
+		       report->cut);
+	if (!report->failed)
+		return;
+	printf("  %s\n  in %s\n", report->message, report->where);
+	if (!config->schedule)
+		printf("  %u preemptions, %u operations left of %u\n", report->preemptions,
+		       report->left, report->from);
+	for (guint i = 0; i < report->lines->len; i++)
+		printf("  %s\n", (const char *)g_ptr_array_index(report->lines, i));
+	if (!config->schedule)
+		printf("  schedule: %s\n", config->output);
+	printf("  again: %s\n", report->command);
+}
+
+static int explore_one(const struct options *options, const char *name, const char *schedule)
+{
+	char *base = g_path_get_basename(name);
+	char *output = options->output ? g_strdup(options->output)
+				       : g_strdup_printf("check-%s.schedule", base);
+	struct explore_config config = {
+		.name = name,
+		.settings = options->settings,
+		.seed = (uint64_t)options->seed,
+		.preemptions = (unsigned)options->preemptions,
+		.schedules = (uint64_t)options->schedules,
+		.cpu_ms = (unsigned)(options->seconds * 1000),
+		.schedule = schedule,
+		.output = output,
+	};
+	struct explore_report report = { 0 };
+	GError *error = NULL;
+	int code;
+
+	if (!run_find_frames(name, config.frames, &error) ||
+	    !explore_frames(&config, &report, &error)) {
+		code = cli_fail(error);
+	} else {
+		print_exploration(&config, &report);
+		fflush(stdout);
+		code = report.failed ? CLI_CHECK_FAILED : CLI_OK;
+	}
+	explore_report_clear(&report);
+	g_free(output);
+	g_free(base);
+	return code;
+}
+
+/* ---- all of them ---- */
+
 static int check_all(const struct options *options)
 {
 	int worst = CLI_OK;
 
 	for (const struct frame_ops *const *ops = frame_registry; *ops; ops++) {
-		int code = check_one(options, (*ops)->name, NULL);
+		int code = CLI_OK;
+		if (!options->explore)
+			code = check_one(options, (*ops)->name, NULL);
+		else if ((*ops)->caps & FRAME_CAP_LOCKLESS)
+			code = explore_one(options, (*ops)->name, NULL);
+		worst = MAX(worst, code);
+	}
+	for (const struct heap_ops *const *ops = heap_registry; *ops && !options->explore; ops++) {
+		int code = check_one_heap(options, (*ops)->name);
 		worst = MAX(worst, code);
 	}
 	return worst;
@@ -145,6 +253,10 @@ static int check_space(const struct options *options, const char *trace)
 
 static int check(const struct options *options, const char *trace)
 {
+	if (options->preemptions < 0 || options->preemptions > EXPLORE_PREEMPTIONS_MAX)
+		return cli_usage("--preemptions: 0 to %d", EXPLORE_PREEMPTIONS_MAX);
+	if (options->schedules < 1)
+		return cli_usage("--schedules: at least 1");
 	if (options->operations < 1 || options->operations > 1000000)
 		return cli_usage("--operations: 1 to 1000000");
 	if (!(options->seconds >= 0.01 && options->seconds <= 3600))
@@ -153,20 +265,37 @@ static int check(const struct options *options, const char *trace)
 		return check_space(options, trace);
 	if (options->mode)
 		return cli_usage("--mode is for --tables and --space");
+	if (options->heap && (options->frames || trace || options->explore))
+		return cli_usage("--heap stands alone: a heap's failure is shown again by replay");
+	if (options->heap)
+		return check_one_heap(options, options->heap);
 	if (!options->frames && (trace || options->settings || options->output))
 		return cli_usage("%s needs --frames NAME", trace	       ? "a trace"
 							   : options->settings ? "--set"
 									       : "--output");
-	return options->frames ? check_one(options, options->frames, trace) : check_all(options);
+	if (trace && explore_file_is(trace))
+		return explore_one(options, options->frames, trace);
+	if (trace && options->explore)
+		return cli_usage("--explore makes its own operations; %s is no schedule", trace);
+	if (!options->frames)
+		return check_all(options);
+	return options->explore ? explore_one(options, options->frames, NULL)
+				: check_one(options, options->frames, trace);
 }
 
 int cli_check(const struct cli_command *command, int argc, char **argv)
 {
 	struct options options = { .operations = CHECK_OPERATIONS,
-				   .seconds = CHECK_TIME_MS / 1000.0 };
+				   .seconds = CHECK_TIME_MS / 1000.0,
+				   .preemptions = EXPLORE_PREEMPTIONS,
+				   .schedules = EXPLORE_SCHEDULES };
 	const GOptionEntry entries[] = {
 		{ "frames", 'f', 0, G_OPTION_ARG_STRING, &options.frames,
-		  "Page-frame allocator (kmemlab list frames); default: all of them", "NAME" },
+		  "Page-frame allocator (kmemlab list frames), or a plugin's file; default: all of "
+		  "the lab's own",
+		  "NAME|PLUGIN.so" },
+		{ "heap", 0, 0, G_OPTION_ARG_STRING, &options.heap,
+		  "Kernel heap (kmemlab list heaps)", "NAME" },
 		{ "tables", 0, 0, G_OPTION_ARG_STRING, &options.tables,
 		  "Page tables (kmemlab list tables), held against the reference model", "NAME" },
 		{ "space", 0, 0, G_OPTION_ARG_STRING, &options.space,
@@ -181,6 +310,15 @@ int cli_check(const struct cli_command *command, int argc, char **argv)
 		  "Seed of the operations (default 0)", "N" },
 		{ "operations", 'n', 0, G_OPTION_ARG_INT64, &options.operations,
 		  "Operations on each memory map with each setting (default 1000)", "N" },
+		{ "explore", 0, 0, G_OPTION_ARG_NONE, &options.explore,
+		  "Instead: all interleavings of a few CPUs over small states; default: of the "
+		  "lock-free ones",
+		  NULL },
+		{ "preemptions", 0, 0, G_OPTION_ARG_INT, &options.preemptions,
+		  "With --explore: switches away from a CPU that could go on, at most (default 2)",
+		  "K" },
+		{ "schedules", 0, 0, G_OPTION_ARG_INT64, &options.schedules,
+		  "With --explore: of one scenario at most (default 20000)", "N" },
 		{ "time-limit", 0, 0, G_OPTION_ARG_DOUBLE, &options.seconds,
 		  "CPU time after which one operation counts as hanging (default 2)", "SECONDS" },
 		{ "output", 'o', 0, G_OPTION_ARG_FILENAME, &options.output,
@@ -197,6 +335,7 @@ int cli_check(const struct cli_command *command, int argc, char **argv)
 	g_free(options.tables);
 	g_free(options.space);
 	g_free(options.mode);
+	g_free(options.heap);
 	g_free(options.output);
 	g_strfreev(options.settings);
 	return code;

@@ -30,6 +30,8 @@ extern const struct cli_command cli_commands[];
 
 int cli_list(const struct cli_command *command, int argc, char **argv);
 int cli_import(const struct cli_command *command, int argc, char **argv);
+int cli_trace(const struct cli_command *command, int argc, char **argv);
+int cli_record(const struct cli_command *command, int argc, char **argv);
 int cli_generate(const struct cli_command *command, int argc, char **argv);
 int cli_info(const struct cli_command *command, int argc, char **argv);
 int cli_replay(const struct cli_command *command, int argc, char **argv);
@@ -38,6 +40,8 @@ int cli_plot(const struct cli_command *command, int argc, char **argv);
 int cli_report(const struct cli_command *command, int argc, char **argv);
 int cli_walk(const struct cli_command *command, int argc, char **argv);
 int cli_check(const struct cli_command *command, int argc, char **argv);
+int cli_boot(const struct cli_command *command, int argc, char **argv);
+int cli_distance(const struct cli_command *command, int argc, char **argv);
 int cli_bench(const struct cli_command *command, int argc, char **argv);
 
 /* Parses ENTRIES and leaves the positional arguments in *rest (NULL-terminated, g_strfreev).
@@ -49,6 +53,10 @@ int cli_parse(const struct cli_command *command, const GOptionEntry *entries, in
 /* Prints the message on stderr, frees the error, and says which exit code it stands for. */
 int cli_fail(GError *error);
 int cli_usage(const char *format, ...) G_GNUC_PRINTF(1, 2);
+
+/* Runs the script NAME of scripts/ with ARGUMENTS (NULL-terminated) under a Python that can draw.
+ * Returns its exit code, or CLI_USAGE if script or Python is missing. */
+int cli_script(const char *name, char **arguments);
 
 /* Pretty-prints ROOT (taken) on stdout with a newline. */
 void cli_print_json(JsonNode *root);

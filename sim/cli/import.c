@@ -14,7 +14,7 @@ int cli_import(const struct cli_command *command, int argc, char **argv)
 		{ "state", 0, 0, G_OPTION_ARG_FILENAME, &state,
 		  "Ground truth of the recording: a folder or a tar", "DIR|TAR" },
 		{ "memmap", 0, 0, G_OPTION_ARG_FILENAME, &memmap,
-		  "Memory map: a file of E820 lines", "FILE" },
+		  "Memory map: E820, UEFI, Multiboot, Limine, /proc/iomem", "FILE" },
 		{ "lenient", 0, 0, G_OPTION_ARG_NONE, &lenient,
 		  "Skip lines that cannot be read, and count them", NULL },
 		{ NULL },

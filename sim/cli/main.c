@@ -10,9 +10,9 @@
 #include "workloads/trace.h"
 
 const struct cli_command cli_commands[] = {
-	{ "list", "[frames|heaps|tables|spaces|machines|workloads|metrics]",
-	  "what there is to choose from", "  kmemlab list frames\n  kmemlab list metrics --json",
-	  cli_list },
+	{ "list", "[frames|heaps|tables|spaces|machines|workloads|starts|metrics]",
+	  "what there is to choose from",
+	  "  kmemlab list frames --frames ./mine.so\n  kmemlab list metrics --json", cli_list },
 	{ "import", "FILE -o TRACE.kmt", "make a .kmt trace of a recording",
 	  "The format is detected from the content. A ground-truth.tar.zst or ground-truth/ beside "
 	  "the recording is used for the\n"
@@ -20,14 +20,48 @@ const struct cli_command cli_commands[] = {
 	  "  kmemlab import trace.dat -o redis.kmt\n  kmemlab import report.txt.zst --state "
 	  "ground-truth.tar.zst -o thp.kmt",
 	  cli_import },
-	{ "generate", "WORKLOAD [KEY=VALUE ...] -o TRACE.kmt", "make a trace of a workload by seed",
-	  "Processes that fork, execute, map, touch and exit; kmemlab list workloads says which "
-	  "there are and what can be set.\n\n"
-	  "  kmemlab generate fork-storm --seed 1 -o storm.kmt\n"
-	  "  kmemlab generate server processes=1000 requests=50000 -o server.kmt",
+	{ "generate", "WORKLOAD [KEY=VALUE ...] -o TRACE.kmt",
+	  "make a .kmt trace of a workload that nobody recorded",
+	  "The same workload, parameters and seed give the same file on every machine. kmemlab "
+	  "list "
+	  "workloads shows what there is,\n"
+	  "--parameters what can be set.\n\n"
+	  "  kmemlab generate larson threads=4 slots=500 --seed 7 -o larson.kmt\n"
+	  "  kmemlab generate frame-churn live=80 ram=128M -o churn.kmt\n"
+	  "  kmemlab generate robson --parameters",
 	  cli_generate },
+	{ "record", "-o TRACE.kmt [--seconds N] [-- COMMAND ...]",
+	  "record this machine's kernel (as root) into a trace",
+	  "Records the page events of the whole machine through tracefs while a command runs, or "
+	  "for "
+	  "some seconds, with\n"
+	  "snapshots of /proc at both ends. scripts/record-guest.sh does the same in QEMU, without "
+	  "root. Exit 2 without\n"
+	  "permission, 3 where there is no tracefs.\n\n"
+	  "  sudo kmemlab record -o make.kmt -- make -j4\n"
+	  "  sudo kmemlab record -o minute.kmt --seconds 60 --snapshots 5 --faults",
+	  cli_record },
 	{ "info", "TRACE.kmt", "what a trace holds",
-	  "  kmemlab info redis.kmt\n  kmemlab info redis.kmt --dump | less", cli_info },
+	  "  kmemlab info redis.kmt\n  kmemlab info redis.kmt --dump | less\n"
+	  "  kmemlab info redis.kmt --distributions --plot redis.svg",
+	  cli_info },
+	{ "trace", "ACTION ...", "cut, merge, filter, scale, anonymise, diff, validate, convert",
+	  "  cut TRACE.kmt --events A..B | --time A..B   a piece, with what is alive where it "
+	  "begins\n"
+	  "  merge A.kmt B.kmt ...       pieces to a whole; other traces: machines side by side\n"
+	  "  filter TRACE.kmt [--task LIST] [--cpu LIST] [--order A..B]   with the frees of what "
+	  "is "
+	  "kept\n"
+	  "  scale TRACE.kmt --copies K [--shift SECONDS]   the workload K times at once\n"
+	  "  anonymise TRACE.kmt [--key TEXT]   names and call sites as keyed hashes\n"
+	  "  diff A.kmt B.kmt            exit 1 if anything differs\n"
+	  "  validate TRACE.kmt ...      whether all of it makes sense\n"
+	  "  convert FILE                a trace to its text twin, or back, without loss\n"
+	  "All but diff and validate need -o FILE.\n\n"
+	  "  kmemlab trace cut redis.kmt --time 5..10 -o five.kmt\n"
+	  "  kmemlab trace filter redis.kmt --task redis-server --order 1..9 -o big.kmt\n"
+	  "  kmemlab trace scale redis.kmt --copies 8 --shift 0.5 -o eight.kmt",
+	  cli_trace },
 	{ "replay", "TRACE.kmt --frames NAME", "run one trace against one allocator",
 	  "Boots a machine, sets up the trace's start state and replays every event, once natively "
 	  "(latency) and once probed\n"
@@ -35,7 +69,8 @@ const struct cli_command cli_commands[] = {
 	  "differ; failed allocations are data.\n\n"
 	  "  kmemlab replay redis.kmt --frames buddy --json\n"
 	  "  kmemlab replay redis.kmt --frames bitmap --set frames.policy=next-fit --ram 1G -o "
-	  "results/try/bitmap",
+	  "results/try/bitmap\n"
+	  "  kmemlab replay redis.kmt --frames llfree --threads 2",
 	  cli_replay },
 	{ "run", "EXPERIMENT.ini", "run allocators x traces x machines x seeds",
 	  "Cells run in parallel processes; what is finished is kept and not repeated.\n\n"
@@ -60,7 +95,8 @@ const struct cli_command cli_commands[] = {
 	  "--vaddrs list.txt\n"
 	  "  kmemlab walk --memory pt-pages.bin.zst --ranges",
 	  cli_walk },
-	{ "check", "[TRACE.kmt] [--frames NAME]", "prove allocators against their contract",
+	{ "check", "[TRACE.kmt|SCHEDULE] [--frames NAME]",
+	  "prove allocators against their contract",
 	  "Random operations by seed on a dozen memory maps and with every option's values: all "
 	  "that is handed out is judged, all\n"
 	  "invariants are checked on the way, misuse must be refused or detected, and everything "
@@ -74,8 +110,25 @@ const struct cli_command cli_commands[] = {
 	  "is compared with a reference model.\n\n"
 	  "  kmemlab check --tables recursive --mode pae --operations 20000\n"
 	  "  kmemlab check\n  kmemlab check --frames buddy --seed 7 --operations 5000\n"
-	  "  kmemlab check --frames bitmap --set frames.policy=best-fit -o failure.kmt",
+	  "  kmemlab check --frames bitmap --set frames.policy=best-fit -o failure.kmt\n"
+	  "  kmemlab check --explore --frames llfree --preemptions 3",
 	  cli_check },
+	{ "boot", "", "what it costs to start an allocator, by RAM size",
+	  "From the firmware's memory map to the first frame handed out, the direct map's page "
+	  "tables included: loads, stores and\nframes touched in the probed build, CPU time in the "
+	  "native one, bytes of state.\n\n"
+	  "  kmemlab boot --frames buddy --frames stack\n"
+	  "  kmemlab boot --ram 64M --ram 1T --json\n  kmemlab boot -o results/demo/boot.csv",
+	  cli_boot },
+	{ "distance", "STATE STATE", "how far two fragmented states are apart",
+	  "Half the sum over orders of the difference in the share of free frames that lie in free "
+	  "blocks of that order: 0 the\nsame, 1 nothing in common. A state is a fixture (kmemlab "
+	  "list starts), a run's folder (its last sample; @start or\n@EVENT chooses another), or a "
+	  "file with the text of /proc/buddyinfo.\n\n"
+	  "  kmemlab distance aged-desktop half-random --ram 1G\n"
+	  "  kmemlab distance results/demo/redis-page.buddy.s1@start "
+	  "results/demo/redis-page.buddy.s1 --json",
+	  cli_distance },
 	{ "bench", "[NAME]", "measure kmemlab and its allocators against yardsticks",
 	  "Every figure is a ratio to a minimal loop timed in the same run.\n\n  kmemlab bench\n  "
 	  "kmemlab bench frames --json",
@@ -102,6 +155,7 @@ int cli_fail(GError *error)
 	static const int lab_codes[] = { [LAB_ERROR_USAGE] = CLI_USAGE,
 					 [LAB_ERROR_BOOT] = CLI_USAGE,
 					 [LAB_ERROR_INPUT] = CLI_BAD_INPUT,
+					 [LAB_ERROR_ALLOCATOR] = CLI_CHECK_FAILED,
 					 [LAB_ERROR_LAB] = CLI_INTERNAL };
 	int code = CLI_INTERNAL;
 

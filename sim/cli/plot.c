@@ -58,8 +58,7 @@ static char *find_python(void)
 	return found;
 }
 
-/* Runs the script on what is left of the command line; its exit code is ours. */
-static int run_script(const char *name, char **arguments)
+int cli_script(const char *name, char **arguments)
 {
 	char *script = script_path(name);
 	char *python = find_python();
@@ -100,7 +99,7 @@ int cli_plot(const struct cli_command *command, int argc, char **argv)
 	int code = cli_parse(command, entries, 1, argc, argv, &rest);
 
 	if (code == CLI_OK)
-		code = run_script("plot.py", rest);
+		code = cli_script("plot.py", rest);
 	g_strfreev(rest);
 	return code;
 }
@@ -120,7 +119,7 @@ int cli_report(const struct cli_command *command, int argc, char **argv)
 		char *path =
 			output ? g_strdup(output) : g_build_filename(rest[0], "report.html", NULL);
 		char *arguments[] = { rest[0], (char[]){ "-o" }, path, NULL };
-		code = run_script("report.py", arguments);
+		code = cli_script("report.py", arguments);
 		g_free(path);
 	}
 	g_strfreev(rest);

@@ -4,15 +4,20 @@
 #include <string.h>
 
 #include "sim/lab.h"
-#include "sim/run.h"
+#include "sim/run_text.h"
 #include "sim/size.h"
+#include "sim/threads.h"
+#include "sim/watchdog.h"
+
+#define UNSET (-1.0) /* --time-limit */
 
 struct options {
-	char *frames, *tables, *space, *machine, *ram, *start, *place, *pass, *output, *name,
+	char *frames, *heap, *tables, *space, *machine, *ram, *start, *place, *pass, *output, *name,
 		*host_memory;
 	char **settings;
-	gint cpus;
+	gint cpus, threads;
 	gint64 seed, until, check_events, sample_events, sample_ns;
+	gdouble seconds;
 	gboolean json, force, quiet;
 };
 
@@ -45,47 +50,29 @@ static bool parse_place(const char *text, bool *recorded)
 	return false;
 }
 
-/* "bitmap:policy=next-fit": the name with what was set on it. */
-static char *make_label(const char *frames, char **settings)
+/* What makes no sense with --threads; NULL: all is well. */
+static const char *threads_problem(const struct options *options)
 {
-	GString *label = g_string_new(frames);
-	char mark = ':';
-
-	for (char **setting = settings; setting && *setting; setting++) {
-		if (!g_str_has_prefix(*setting, "frames."))
-			continue;
-		g_string_append_printf(label, "%c%s", mark, *setting + strlen("frames."));
-		mark = ',';
-	}
-	return g_string_free(label, FALSE);
+	if (options->threads < 0 || options->threads > THREADS_MAX)
+		return "1 to " G_STRINGIFY(THREADS_MAX);
+	if (options->threads == 0)
+		return NULL;
+	if (options->pass && strcmp(options->pass, "native") != 0)
+		return "host threads run the native pass only";
+	if (options->heap)
+		return "page frames only, no --heap";
+	if (options->place || options->check_events || options->sample_events || options->sample_ns)
+		return "no --place, --check-events or --sample-*: there is no state at an event";
+	return options->output ? "no --output: a run's files are the same twice, this is not"
+			       : NULL;
 }
 
-static void print_text(const struct run_config *config, const struct run_result *result)
+/* --time-limit, or what is usual. */
+static unsigned limit_of(const struct options *options)
 {
-	for (unsigned pass = 0; pass < PASSES; pass++) {
-		const struct replay_result *done = &result->pass[pass];
-		if (!result->done[pass])
-			continue;
-		printf("%-7s digest %016" G_GINT64_MODIFIER "x  %" G_GUINT64_FORMAT
-		       " events, %" G_GUINT64_FORMAT " failures, %" G_GUINT64_FORMAT
-		       " skipped, %" G_GUINT64_FORMAT " violations, %.2f s\n",
-		       kernels[pass].name, done->digest, done->events, done->failures,
-		       done->skipped, done->violations, done->seconds);
-		if (done->spaces.on)
-			printf("        contents %016" G_GINT64_MODIFIER "x  %" G_GUINT64_FORMAT
-			       " touches, %" G_GUINT64_FORMAT " page-table frames at most, "
-			       "%" G_GUINT64_FORMAT " processes killed\n",
-			       done->spaces.contents, done->spaces.touches,
-			       done->spaces.tables.table_frames_peak, done->spaces.killed);
-		for (guint i = 0; i < done->violation_list->len; i++) {
-			const struct replay_violation *violation =
-				g_ptr_array_index(done->violation_list, i);
-			printf("  %s\n    again: %s\n", violation->message, violation->command);
-		}
-	}
-	if (result->digests_differ)
-		printf("allocator error: %s: the native and the probed pass placed differently\n",
-		       config->label);
+	if (options->seconds != UNSET)
+		return (unsigned)(options->seconds * 1000);
+	return options->threads ? THREADS_LIMIT_MS : WATCHDOG_DEFAULT_MS;
 }
 
 static int replay(const struct options *options, const char *trace, const char *command)
@@ -93,6 +80,7 @@ static int replay(const struct options *options, const char *trace, const char *
 	struct run_config config = {
 		.trace_path = trace,
 		.frames = options->frames,
+		.heap = options->heap,
 		.tables = options->tables ? options->tables : "direct",
 		.space = options->space,
 		.settings = options->settings,
@@ -102,6 +90,8 @@ static int replay(const struct options *options, const char *trace, const char *
 		.seed = (uint64_t)options->seed,
 		.until = options->until < 0 ? REPLAY_ALL : (uint64_t)options->until,
 		.check_events = (uint64_t)options->check_events,
+		.limit_ms = limit_of(options),
+		.threads = (unsigned)options->threads,
 		.sample_events = (uint64_t)options->sample_events,
 		.sample_ns = (uint64_t)options->sample_ns,
 		.output = options->output,
@@ -112,35 +102,47 @@ static int replay(const struct options *options, const char *trace, const char *
 	struct run_result result = { 0 };
 	GError *error = NULL;
 
-	if (!parse_pass(options->pass, config.pass) ||
+	if (!parse_pass(options->threads ? "native" : options->pass, config.pass) ||
 	    !parse_place(options->place, &config.place_recorded) ||
 	    !parse_size("--host-memory", options->host_memory, &config.host_memory_bytes))
 		return CLI_USAGE;
 	if (!run_parse_start(options->start ? options->start : "ascending", &config.start, &error))
 		return cli_fail(error);
-	char *label = make_label(options->frames, options->settings);
+	char *label = run_label(options->frames, "frames", options->settings);
+	char *heap_label = run_label(options->heap ? options->heap : "", "heap", options->settings);
 	config.label = label;
+	config.heap_label = heap_label;
 	int code = CLI_OK;
 	if (!run_cell(&config, &result, &error)) {
 		code = cli_fail(error);
 	} else {
+		if (config.pass[PASS_PROBED] && !result.done[PASS_PROBED])
+			g_printerr("kmemlab: %s has no probed half: native pass only\n",
+				   config.frames);
 		if (options->json)
 			cli_print_json(run_summary(&config, &result));
-		else if (!options->quiet)
-			print_text(&config, &result);
+		else if (!options->quiet) {
+			char *text = run_text(&config, &result);
+			fputs(text, stdout);
+			g_free(text);
+		}
 		code = result.violations || result.digests_differ ? CLI_CHECK_FAILED : CLI_OK;
 	}
 	run_result_clear(&result);
 	g_free(label);
+	g_free(heap_label);
 	return code;
 }
 
 int cli_replay(const struct cli_command *command, int argc, char **argv)
 {
-	struct options options = { .until = -1 };
+	struct options options = { .until = -1, .seconds = UNSET };
 	const GOptionEntry entries[] = {
 		{ "frames", 'f', 0, G_OPTION_ARG_STRING, &options.frames,
-		  "Page-frame allocator (kmemlab list frames)", "NAME" },
+		  "Page-frame allocator (kmemlab list frames), or a plugin's file",
+		  "NAME|PLUGIN.so" },
+		{ "heap", 0, 0, G_OPTION_ARG_STRING, &options.heap,
+		  "Replay the trace's heap events against that heap (kmemlab list heaps)", "NAME" },
 		{ "tables", 0, 0, G_OPTION_ARG_STRING, &options.tables,
 		  "How the kernel reaches page tables (kmemlab list tables); default: direct",
 		  "NAME" },
@@ -149,21 +151,29 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		  "spaces); default: none",
 		  "NAME" },
 		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &options.settings,
-		  "A setting: frames.KEY, tables.KEY, space.KEY, machine.KEY; may be repeated",
+		  "A setting: frames.KEY, heap.KEY, tables.KEY, space.KEY, machine.KEY; may be "
+		  "repeated",
 		  "SLOT.KEY=VALUE" },
 		{ "machine", 'm', 0, G_OPTION_ARG_STRING, &options.machine,
-		  "recorded (default), a preset, or a file of E820 lines", "NAME|FILE" },
+		  "recorded (default), a preset, a memory map or a machine file", "NAME|FILE" },
 		{ "ram", 0, 0, G_OPTION_ARG_STRING, &options.ram,
 		  "Usable RAM: a size (K, M, G, T) or a multiple of the machine's own (2x)",
 		  "SIZE" },
 		{ "cpus", 0, 0, G_OPTION_ARG_INT, &options.cpus,
 		  "CPUs; default: as many as the trace names", "N" },
+		{ "threads", 0, 0, G_OPTION_ARG_INT, &options.threads,
+		  "The CPUs on N host threads, in no fixed order: stress and throughput, native "
+		  "pass",
+		  "N" },
 		{ "seed", 0, 0, G_OPTION_ARG_INT64, &options.seed,
 		  "Seed of whatever is random; 0 (default) also keeps the order of simultaneous "
 		  "events",
 		  "N" },
 		{ "start", 0, 0, G_OPTION_ARG_STRING, &options.start,
-		  "Start state: ascending (default), recorded, shuffled", "MODE" },
+		  "Start state: ascending (default), recorded, shuffled, or a fixture (kmemlab "
+		  "list "
+		  "starts)",
+		  "MODE|FIXTURE" },
 		{ "place", 0, 0, G_OPTION_ARG_STRING, &options.place,
 		  "free (default), or recorded: ask for the recorded frames, where the allocator "
 		  "can",
@@ -174,6 +184,11 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		  "Most host memory that a system writing every free frame may use", "SIZE" },
 		{ "pass", 0, 0, G_OPTION_ARG_STRING, &options.pass,
 		  "native, probed or both (default)", "PASS" },
+		{ "time-limit", 0, 0, G_OPTION_ARG_DOUBLE, &options.seconds,
+		  "CPU time after which one operation counts as hanging (default 60; with "
+		  "--threads "
+		  "2)",
+		  "SECONDS" },
 		{ "check-events", 0, 0, G_OPTION_ARG_INT64, &options.check_events,
 		  "Check all invariants every N events (default: at the ends)", "N" },
 		{ "sample-events", 0, 0, G_OPTION_ARG_INT64, &options.sample_events,
@@ -201,11 +216,17 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 	else if (code == CLI_OK &&
 		 (options.check_events < 0 || options.sample_events < 0 || options.sample_ns < 0))
 		code = cli_usage("counts of events and times cannot be negative");
+	else if (code == CLI_OK && options.seconds != UNSET &&
+		 !(options.seconds >= 0.01 && options.seconds <= 86400))
+		code = cli_usage("--time-limit: 0.01 to 86400 seconds");
+	else if (code == CLI_OK && threads_problem(&options))
+		code = cli_usage("--threads: %s", threads_problem(&options));
 	else if (code == CLI_OK)
 		code = replay(&options, rest[0], typed);
 	g_strfreev(rest);
 	g_free(typed);
 	g_free(options.frames);
+	g_free(options.heap);
 	g_free(options.tables);
 	g_free(options.space);
 	g_free(options.machine);

@@ -10,5 +10,7 @@
 
 /* NULL-terminated; the probed build's is probed_rogue_frames, in the same order. */
 extern const struct frame_ops *const rogue_frames[];
+/* The binary buddy with mistakes (planted_buddy.c). Ends with NULL. */
+extern const struct frame_ops *const planted_frames[];
 
 #endif

@@ -17,6 +17,7 @@
 extern const struct frame_ops *const probed_bad_frames[];
 extern const struct frame_ops *const probed_defect_frames[];
 extern const struct frame_ops *const probed_rogue_frames[];
+extern const struct frame_ops *const probed_planted_frames[];
 
 static char *folder, *failure;
 
@@ -59,10 +60,11 @@ static struct check_config config_of(const char *name)
 
 	ck_assert_msg(find_in(bad_frames, probed_bad_frames, name, config.frames) ||
 			      find_in(defect_frames, probed_defect_frames, name, config.frames) ||
-			      find_in(rogue_frames, probed_rogue_frames, name, config.frames),
+			      find_in(rogue_frames, probed_rogue_frames, name, config.frames) ||
+			      find_in(planted_frames, probed_planted_frames, name, config.frames),
 		      "no defect %s", name);
 	const struct frame_option *options = config.frames[PASS_NATIVE]->options;
-	if (options)
+	if (options && strcmp(options[0].key, "max-order") != 0)
 		config.settings = options[0].max ? at : every;
 	return config;
 }
@@ -118,6 +120,10 @@ static const struct {
 	{ "stingy", "one frame is refused", 1000, "kmemlab check" },
 	{ "hasty", "changes its result", 1, "kmemlab check" },
 	{ "unsteady", "placed differently", 2, "kmemlab replay" },
+	{ "lost-split", "lost", 20, "kmemlab replay" },
+	{ "unmerged", "no two buddies are free", 20, "kmemlab replay" },
+	{ "off-by-one", "out-of-map", 100, "kmemlab replay" },
+	{ "overlap", "", 20, "kmemlab" },
 };
 
 START_TEST(a_planted_defect_is_found_shrunk_and_shown_again)

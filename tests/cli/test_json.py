@@ -2,9 +2,9 @@
 
 import re
 
-from program import Case, main, run
+from program import OK, Case, main, run
 
-LISTS = ("frames", "heaps", "tables", "spaces", "machines", "workloads", "metrics")
+LISTS = ("frames", "heaps", "tables", "spaces", "machines", "workloads", "starts", "metrics")
 
 EVENTS = ("frame_alloc", "frame_free", "frame_alloc_failed", "heap_alloc", "heap_free", "touch",
           "marker")
@@ -20,6 +20,90 @@ def digest(value):
 
 def operation(key):
     return re.fullmatch(r"frame_(alloc|free)/([0-9]|[12][0-9]|3[01])", key)
+
+
+class Distances(Case):
+    BUDDYINFO = "Node 0, zone   DMA32      4      2      1      0      0      0      0      0      0      0      1\n"
+
+    def test_states_are_fixtures_runs_and_buddyinfo(self):
+        self.assert_exit(0, "replay", self.trace(), "--frames", "buddy", "-o", self.path("run"),
+                         "--start", "checkerboard", "--seed", "3")
+        text = self.write("buddyinfo", self.BUDDYINFO)
+        for states in (("half-random", "aged-desktop"), (self.path("run"), self.path("run@start")),
+                       (self.path("run@100"), text), (text, "empty")):
+            with self.subTest(states=states):
+                done = self.json("distance", *states, "--ram", "64M", "--json")
+                self.assert_shape(done, {"distance": lambda it: 0 <= it <= 1, "states": [
+                    {"state": str, "free_blocks": [int]}]})
+                self.assertEqual([len(one["free_blocks"]) for one in done["states"]], [11, 11])
+        self.assertEqual(done["states"][0]["free_blocks"], [4, 2, 1] + [0] * 7 + [1])
+        same = self.json("distance", "half-random", "half-random", "--seed", "9", "--json")
+        self.assertEqual(same["distance"], 0)
+        self.assertRegex(same["states"][0]["hash"], "^[0-9a-f]{16}$")
+        start = self.json("distance", self.path("run@start"), "checkerboard", "--json")
+        self.assertGreater(start["states"][0]["free_blocks"][0], 500)
+
+    def test_what_is_no_state_is_refused(self):
+        self.assert_complains(3, "missing", "distance", "missing", "empty")
+        self.assert_complains(3, "is neither", "distance", self.write("odd", "x\n"), "empty")
+        self.assert_complains(3, "samples.csv", "distance", self.folder, "empty")
+        self.assert_complains(2, "takes STATE STATE", "distance", "empty")
+        self.assert_complains(2, "no size", "distance", "empty", "empty", "--ram", "x")
+
+    def test_a_run_says_where_it_started(self):
+        done = self.json("replay", self.trace(), "--frames", "bitmap", "--start", "one-per-2M",
+                         "--json")
+        self.assert_shape(done["start_state"], {"target_hash": digest, "reached_hash": digest,
+                                                "missing_frames": int, "extra_frames": int,
+                                                "distance": (int, float)})
+        self.assertNotIn("start_state", self.json("replay", self.trace(), "--frames", "bitmap",
+                                                  "--json"))
+        self.assert_complains(2, "neither frees nor takes", "replay", self.trace(), "--frames",
+                              "null", "--start", "half-random")
+        self.assert_complains(2, "nor a fixture", "replay", self.trace(), "--frames", "buddy",
+                              "--start", "frobnicate")
+
+
+class Boots(Case):
+    SIZES = ("--ram", "16M", "--ram", "64M")
+
+    def boot(self, *names):
+        frames = [word for name in names for word in ("--frames", name)]
+        done = self.json("boot", *frames, *self.SIZES, "--json")
+        self.assert_shape(done, [{"frames": str, "ram_bytes": int, "managed_frames": int,
+                                  "state_bytes": int, "table_frames": int, "loads": int,
+                                  "stores": int, "atomics": int, "touched_frames": int,
+                                  "boot_ns": int}])
+        return {(row["frames"], row["ram_bytes"] >> 20): row for row in done}
+
+    def test_what_starting_costs_is_counted(self):
+        rows = self.boot("null", "stack", "stack-lazy", "bitmap")
+        for name in ("null", "stack-lazy"):
+            for size in (16, 64):
+                self.assertLess(rows[name, size]["touched_frames"], 12)
+        for size in (16, 64):
+            row = rows["stack", size]
+            # Every free frame, the state, the tables and the loader's memory map.
+            self.assertGreaterEqual(row["touched_frames"], row["managed_frames"])
+            self.assertLess(row["touched_frames"],
+                            row["managed_frames"] + row["table_frames"] + 12)
+            self.assertGreaterEqual(row["stores"], row["managed_frames"])
+        self.assertGreater(rows["bitmap", 64]["state_bytes"], rows["bitmap", 16]["state_bytes"])
+        again = self.boot("stack", "bitmap")
+        for key, row in again.items():
+            self.assertEqual({**row, "boot_ns": 0}, {**rows[key], "boot_ns": 0})
+
+    def test_a_table_for_the_plots_and_refusals(self):
+        self.assert_exit(0, "boot", "-f", "stack", *self.SIZES, "--host-memory", "16M", "-o",
+                         self.path("boot.csv"))
+        lines = self.read("boot.csv").decode().splitlines()
+        self.assertTrue(lines[0].startswith("frames,ram_bytes,managed_frames,"))
+        self.assertEqual([line.split(",")[-1] for line in lines[1:]], ["0", "1"])
+        self.assertIn("refused: writes every free frame", self.assert_exit(
+            0, "boot", "-f", "stack", "--ram", "64M", "--host-memory", "1M").stdout)
+        self.assert_complains(2, "no size", "boot", "--ram", "x")
+        self.assert_complains(2, "no size", "boot", "--ram", "1K")
+        self.assert_complains(2, "unknown page-frame allocator", "boot", "--frames", "frobnicate")
 
 
 class Lists(Case):
@@ -151,6 +235,20 @@ class Replay(Case):
     def test_quiet_prints_nothing(self):
         done = run("replay", self.trace(), "--frames", "buddy", "--quiet")
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+
+    def test_text_says_what_the_json_says(self):
+        done = self.replay()
+        text = self.assert_exit(OK, "replay", self.trace(), "--frames", "buddy").stdout
+        for words in (f"native  digest {done['digest']}", f"probed  digest {done['digest']}",
+                      f"(unusable_o9 {done['metrics']['unusable_o9']:.3f})",
+                      f"in {done['metrics']['free_runs']} runs",
+                      f"{done['metrics']['metadata_bytes_per_frame']:.2f} bytes a frame"):
+            self.assertIn(words, text)
+        # Latency belongs to the native pass, machine events to the probed one.
+        self.assertEqual(len(re.findall(r"(?m)^frame_(?:alloc|free) ", text)), 4)
+        alone = self.assert_exit(OK, "replay", self.trace(), "--frames", "buddy",
+                                 "--pass", "probed").stdout
+        self.assertEqual(len(re.findall(r"(?m)^frame_(?:alloc|free) ", alone)), 2)
 
     def test_larger_leaves_of_the_direct_map_cost_fewer_walks(self):
         large = self.replay("--set", "machine.leaf=2M", frames="stack", largest_order=0)

@@ -75,9 +75,20 @@ class Manual(Case):
         names = [one["name"] for one in self.json("list", "frames", "--json")]
         self.assertEqual(re.findall(r"(?m)^\.It Cm (\S+)$", self.sections["ALLOCATORS"]), names)
 
-    def settings_of_page(self):
+    def test_workloads_of_registry_and_page_are_the_same(self):
+        names = [one["name"] for one in self.json("list", "workloads", "--json")]
+        self.assertEqual(re.findall(r"(?m)^\.It Cm (\S+)$", self.sections["WORKLOADS"]), names)
+
+    def test_heaps_of_registry_and_page_are_the_same(self):
+        listed = self.json("list", "heaps", "--json")
+        settings = {one["name"]: {setting["key"] for setting in one["settings"]} for one in listed}
+        self.assertEqual(self.settings_of_page("HEAPS"), settings)
+        self.assertEqual(re.findall(r"(?m)^\.It Cm (\S+)$", self.sections["HEAPS"]),
+                         [one["name"] for one in listed])
+
+    def settings_of_page(self, section="ALLOCATORS"):
         """{allocator: keys}"""
-        items = re.split(r"(?m)^\.It Cm (\S+)\n", self.sections["ALLOCATORS"])
+        items = re.split(r"(?m)^\.It Cm (\S+)\n", self.sections[section])
         return {name: set(re.findall(r"(?m)^\.Cm (\S+)\nis\b", text))
                 for name, text in zip(items[1::2], items[2::2])}
 

@@ -6,7 +6,7 @@ import re
 
 from program import Case, INTERNAL, OK, USAGE, main, run
 
-COMMANDS = ("list", "import", "info", "replay", "run", "plot", "report", "bench")
+COMMANDS = ("list", "import", "generate", "info", "replay", "run", "plot", "report", "bench")
 
 
 class Usage(Case):
@@ -27,6 +27,14 @@ class Usage(Case):
             (("info", "a", "b"), "info takes TRACE.kmt"),
             (("import", "a"), "import needs -o"),
             (("import", "-o", "b"), "import takes"),
+            (("generate",), "generate needs a WORKLOAD"),
+            (("generate", "frobnicate", "-o", "a"), "unknown workload 'frobnicate'"),
+            (("generate", "larson"), "generate needs -o"),
+            (("generate", "larson", "-o", "a", "--seed", "x"), "'x'"),
+            (("generate", "larson", "-o", "a", "colour=red"), "no parameter 'colour'"),
+            (("generate", "larson", "-o", "a", "slots=0"), "slots (1 to"),
+            (("generate", "larson", "-o", "a", "slots"), "key=value"),
+            (("generate", "larson", "-o", "a", "min-bytes=1M"), "min-bytes is above max-bytes"),
             (("replay", "a"), "replay needs --frames"),
             (("replay", "--frames", "buddy"), "replay takes"),
             (("replay", "a", "--frames"), "--frames"),

@@ -119,7 +119,7 @@ static uint64_t future(struct patient *p, bool *kept)
 
 static bool has_hints(const struct frame_ops *ops)
 {
-	return ops->caps & FRAME_CAP_LOCKLESS;
+	return ops->caps & (FRAME_CAP_LOCKLESS | FRAME_CAP_MOBILITY);
 }
 
 static void flip(struct patient *p, uint64_t *word, unsigned bit, uint64_t want, const char *where,

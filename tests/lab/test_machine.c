@@ -433,6 +433,102 @@ START_TEST(long_mode_needs_paging_and_a_cpu_that_has_it)
 }
 END_TEST
 
+struct lesser_cpu {
+	const char *name, *machine;
+	const char *settings[3][2];
+};
+
+static struct machine_config *lesser_config(const struct lesser_cpu *cpu)
+{
+	struct machine_config *config = preset(cpu->machine);
+
+	for (unsigned s = 0; s < 3 && cpu->settings[s][0]; s++)
+		ck_assert_msg(machine_config_set(config, cpu->settings[s][0], cpu->settings[s][1],
+						 &error),
+			      "%s: %s", cpu->name, why());
+	return config;
+}
+
+static const struct {
+	struct lesser_cpu cpu;
+	uint64_t on, off; /* CR4 bits after boot */
+	bool nxe;
+} lesser_cpus[] = {
+	{ { "pentium", "pc-512m-i386", { { "cpu", "pentium" } } },
+	  X86_CR4_PSE,
+	  X86_CR4_PGE,
+	  false },
+	{ { "486",
+	    "pc-512m-i386",
+	    { { "cpu", "pentium" }, { "mmu.features.pse", "0" }, { "leaf", "4K" } } },
+	  0,
+	  X86_CR4_PSE | X86_CR4_PGE,
+	  false },
+	{ { "skylake", "pc-512m-i386", { { "cpu", "skylake" } } },
+	  X86_CR4_PSE | X86_CR4_PGE,
+	  0,
+	  false },
+	{ { "x86_64", "pc-512m", { { "cpu", "skylake" } } }, X86_CR4_PAE | X86_CR4_PGE, 0, true },
+	{ { "x86_64 without NX and PGE",
+	    "pc-512m",
+	    { { "mmu.features.nx", "0" }, { "mmu.features.pge", "0" } } },
+	  X86_CR4_PAE,
+	  X86_CR4_PGE,
+	  false },
+};
+
+/* The same kernel boots on a CPU that lacks a feature, and turns on only what is there. */
+START_TEST(kernel_turns_on_what_the_cpu_has)
+{
+	const char *name = lesser_cpus[_i].cpu.name;
+
+	for (unsigned pass = 0; pass < PASSES; pass++) {
+		struct machine *machine =
+			boot_on(lesser_config(&lesser_cpus[_i].cpu), "bitmap", pass);
+		uint64_t cr4 = mmu_read_cr4(machine->cpu[0]),
+			 wanted = lesser_cpus[_i].on | lesser_cpus[_i].off;
+		bool nxe = mmu_read_efer(machine->cpu[0]) & X86_EFER_NXE;
+
+		ck_assert_msg((cr4 & wanted) == lesser_cpus[_i].on, "%s: CR4 0x%lx", name,
+			      (unsigned long)cr4);
+		ck_assert_msg(nxe == lesser_cpus[_i].nxe, "%s: NXE %d", name, nxe);
+		struct vaddr va = { machine->layout->direct_map + 5 * MIB };
+		*(uint64_t *)machine_pointer(machine, va) = 42;
+		ck_assert_uint_eq(machine->ram.bytes[5 * MIB], 42);
+		machine_leave();
+		machine_free(machine);
+	}
+}
+END_TEST
+
+static const struct {
+	struct lesser_cpu cpu;
+	const char *why; /* part of the message */
+} impossible_leaves[] = {
+	{ { "486", "pc-512m-i386", { { "cpu", "pentium" }, { "mmu.features.pse", "0" } } },
+	  "this CPU has no 4 MiB pages" },
+	{ { "old x86_64", "pc-4g", { { "mmu.features.page1g", "0" }, { "leaf", "1G" } } },
+	  "this CPU has no 1 GiB pages" },
+};
+
+START_TEST(leaves_that_the_cpu_has_not_are_refused_with_the_reason)
+{
+	struct machine_config *config = lesser_config(&impossible_leaves[_i].cpu);
+	struct machine *machine = machine_new(config, &error);
+	struct frame_config options;
+
+	ck_assert_msg(machine, "%s", why());
+	frame_config_defaults(frame_find("bitmap"), &options);
+	machine_enter(machine);
+	ck_assert(!machine_boot(machine, kernels[PASS_NATIVE].boot, frame_find("bitmap"), &options,
+				&error));
+	ck_assert_msg(strstr(why(), impossible_leaves[_i].why) != NULL, "%s", why());
+	machine_leave();
+	machine_free(machine);
+	machine_config_free(config);
+}
+END_TEST
+
 START_TEST(all_cpus_run_in_the_kernels_tables)
 {
 	for (unsigned pass = 0; pass < PASSES; pass++) {
@@ -477,6 +573,28 @@ START_TEST(sparse_ram_costs_what_is_touched)
 	ck_assert_uint_lt(resident_bytes() - before, 64 * MIB);
 	machine_leave();
 	machine_free(machine);
+}
+END_TEST
+
+START_TEST(touched_frames_are_those_that_were_written)
+{
+	static const struct frame_range written[] = { { { 3 }, 1 },
+						      { { 700 }, 2 },
+						      { { 4095 }, 1 } };
+	struct ram ram;
+
+	ck_assert(ram_init(&ram, 16 * MIB, &error));
+	GArray *touched = ram_touched(&ram);
+	ck_assert_uint_eq(touched->len, 0);
+	g_array_unref(touched);
+	for (gsize i = 0; i < G_N_ELEMENTS(written); i++)
+		memset(ram.bytes + written[i].first.n * FRAME_BYTES, 0x5a,
+		       written[i].frames * FRAME_BYTES);
+	touched = ram_touched(&ram);
+	ck_assert_uint_eq(touched->len, G_N_ELEMENTS(written));
+	ck_assert_mem_eq(touched->data, written, sizeof(written));
+	g_array_unref(touched);
+	ram_fini(&ram);
 }
 END_TEST
 
@@ -534,11 +652,16 @@ int main(void)
 	tcase_add_loop_test(one, loaders_window_shows_ram_before_boot, 0, (int)G_N_ELEMENTS(pcs));
 	tcase_add_test(one, without_paging_addresses_are_physical);
 	tcase_add_test(one, long_mode_needs_paging_and_a_cpu_that_has_it);
+	tcase_add_loop_test(one, kernel_turns_on_what_the_cpu_has, 0,
+			    (int)G_N_ELEMENTS(lesser_cpus));
+	tcase_add_loop_test(one, leaves_that_the_cpu_has_not_are_refused_with_the_reason, 0,
+			    (int)G_N_ELEMENTS(impossible_leaves));
 	tcase_add_test(one, all_cpus_run_in_the_kernels_tables);
 	add_case(suite, one);
 
 	one = tcase_create("large and small");
 	tcase_add_test(one, sparse_ram_costs_what_is_touched);
+	tcase_add_test(one, touched_frames_are_those_that_were_written);
 	tcase_add_test(one, machines_without_room_say_so);
 	add_case(suite, one);
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-FOLDERS = ("alloc", "mmu", "workloads", "sim", "tests")
+FOLDERS = ("alloc", "mmu", "workloads", "sim", "tests", "examples")
 VERSION = "14"
 SKIP = 77
 

@@ -16,13 +16,14 @@ import tempfile
 
 FREESTANDING = {"float.h", "limits.h", "stdalign.h", "stdarg.h", "stdatomic.h", "stdbool.h",
                 "stddef.h", "stdint.h", "stdnoreturn.h", "iso646.h"}
-FOLDERS = ("alloc", "mmu", "workloads", "sim", "tests")
-KERNEL = ("alloc", "mmu")
+FOLDERS = ("alloc", "mmu", "workloads", "sim", "tests", "examples")
+KERNEL = ("alloc", "mmu", "examples")
 MAY_INCLUDE = {
     "alloc": re.compile(r"^(alloc/|mmu/x86\.h$)"),
     "mmu": re.compile(r"^mmu/"),
     "workloads": re.compile(r"^workloads/"),
     "sim": re.compile(r"^(sim|workloads|alloc|mmu)/"),
+    "examples": re.compile(r"^(alloc/|mmu/x86\.h$)"),
     # A test's own header may stand beside it.
     "tests": re.compile(r"^((tests|sim|workloads|alloc|mmu)/|[^/]+$)"),
 }

@@ -119,6 +119,18 @@ START_TEST(rule_10_4_cached_upper_rights_count)
 }
 END_TEST
 
+/* In this model: what was cached, until it is dropped. */
+START_TEST(rule_10_5_a_page_size_changed_in_place_is_not_seen)
+{
+	bench_map64(&b, VA, 0, PWU, OLD | PWU);
+	expect_at(&b, VA, MMU_READ, MMU_USER, OLD);
+	put64(&b, get64(&b, get64(&b, ROOT, 0) & ~0xfffull, 0) & ~0xfffull, 0, 0x200000 | PWU | PS);
+	expect_old();
+	mmu_invlpg(b.cpu, (struct vaddr){ VA });
+	expect_at(&b, VA, MMU_READ, MMU_USER, 0x200000 | VA);
+}
+END_TEST
+
 START_TEST(rule_10_6_global_needs_pge_and_survives_cr3)
 {
 	cache_old(G);
@@ -201,6 +213,23 @@ START_TEST(rule_11_invlpg_drops_current_and_global_and_every_psc)
 }
 END_TEST
 
+START_TEST(rule_11_2_entries_carry_their_pcid_and_global_ones_match_all)
+{
+	cr3(ROOT | 1);
+	cache_old(0);
+	cr3(ROOT | 2 | X86_CR3_NO_FLUSH);
+	expect_new(); /* entries of PCID 1 are not for PCID 2 */
+	cr3(ROOT | 1 | X86_CR3_NO_FLUSH);
+	cache_old(G);
+	cr3(ROOT | 2 | X86_CR3_NO_FLUSH);
+	expect_old();
+	cr3(ROOT);
+	cr4_toggle(X86_CR4_PCIDE); /* everything goes, and PCID 0 is all there is */
+	cache_old(0);
+	expect_old();
+}
+END_TEST
+
 START_TEST(rule_9_3_invlpg_of_a_non_canonical_address_does_nothing)
 {
 	cache_old(0);
@@ -260,6 +289,71 @@ START_TEST(paging_off_drops_everything)
 	mmu_set_code64(b.cpu, false);
 	ck_assert_uint_eq(mmu_write_cr0(b.cpu, X86_CR0_PE).vector, 0);
 	ck_assert_uint_eq(mmu_write_cr0(b.cpu, b.state.cr0).vector, 0);
+	expect_new();
+}
+END_TEST
+
+/* What software must invalidate: each change of a cached entry goes unseen until then. */
+START_TEST(rule_12_2_changes_that_take_something_away_need_invlpg)
+{
+	static const struct {
+		uint64_t before, after;
+		unsigned kind, context;
+		uint32_t vector; /* once invalidated */
+	} changes[] = {
+		{ OLD | PWU | D, 0, MMU_READ, MMU_USER, MMU_PF },
+		{ OLD | PWU | D, OLD | P | U | D, MMU_WRITE, MMU_USER, MMU_PF },
+		{ OLD | PWU, OLD | PWU | XD, MMU_FETCH, MMU_USER, MMU_PF },
+		{ OLD | PWU, OLD | P | W, MMU_READ, MMU_USER, MMU_PF },
+		{ OLD | PWU | D, OLD | PWU, MMU_WRITE, MMU_USER, MMU_NO_FAULT }, /* D again */
+	};
+
+	ck_assert_uint_eq(mmu_write_efer(b.cpu, X86_EFER_LME | X86_EFER_NXE).vector, 0);
+	for (unsigned i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		uint64_t leaf = bench_map64(&b, VA, 0, PWU, changes[i].before);
+
+		invpcid(MMU_INVPCID_ALL_GLOBAL, 0);
+		expect_at(&b, VA, changes[i].kind, changes[i].context, OLD);
+		bench_map64(&b, VA, 0, PWU, changes[i].after);
+		expect_at(&b, VA, changes[i].kind, changes[i].context, OLD);
+		ck_assert_uint_eq(entry_at(&b, leaf), changes[i].after);
+		mmu_invlpg(b.cpu, (struct vaddr){ VA });
+		ck_assert_uint_eq(touch(&b, VA, changes[i].kind, changes[i].context),
+				  changes[i].vector);
+		if (!changes[i].vector)
+			ck_assert_uint_eq(entry_at(&b, leaf) & (A | D), A | D);
+	}
+}
+END_TEST
+
+START_TEST(rule_12_3_one_invlpg_a_pcid_frees_a_page_table)
+{
+	uint64_t pd, leaf = bench_map64(&b, VA, 0, PWU, OLD | PWU);
+
+	bench_map64(&b, OTHER, 0, PWU, NEW | PWU);
+	expect_at(&b, VA, MMU_READ, MMU_USER, OLD);
+	pd = get64(&b, get64(&b, ROOT, 0) & ~0xfffull, 0) & ~0xfffull;
+	put64(&b, pd, 0, 0);
+	mmu_invlpg(b.cpu, (struct vaddr){ VA });
+	memset(b.ram.bytes + (leaf & ~0xfffull), 0xff, 4096); /* somebody else's now */
+	expect_pf(&b, OTHER, MMU_READ, MMU_USER, X86_PF_U);
+	ck_assert_uint_eq(entry_at(&b, leaf), ~0ull);
+}
+END_TEST
+
+START_TEST(rule_12_5_invlpg_is_ordered_after_earlier_stores)
+{
+	struct mmu_access write = { MMU_WRITE, MMU_USER, 0 };
+	uint64_t entry = NEW | PWU, leaf;
+	struct mmu_fault fault;
+
+	cache_old(0);
+	leaf = bench_map64(&b, VA, 0, PWU, OLD | PWU);
+	bench_map64(&b, OTHER, 0, PWU, (leaf & ~0xfffull) | PWU); /* the table, to write to */
+	ck_assert_uint_eq(mmu_write(b.cpu, (struct vaddr){ OTHER + (leaf & 0xfff) }, &entry, 8,
+				    write, &fault),
+			  0);
+	mmu_invlpg(b.cpu, (struct vaddr){ VA });
 	expect_new();
 }
 END_TEST
@@ -329,7 +423,7 @@ END_TEST
 
 /* More pages than any structure holds, three times over, with entries dropped at any time: each
  * access still gives what memory says, as memory does not change. */
-START_TEST(spurious_invalidation_and_eviction_change_no_translation)
+START_TEST(rule_11_3_spurious_invalidation_and_eviction_change_no_translation)
 {
 	static const unsigned policies[] = { MMU_LRU, MMU_PLRU, MMU_RANDOM };
 
@@ -424,6 +518,7 @@ int main(void)
 	tcase_add_test(tc, rule_10_3_invlpg_drops_all_pieces_of_a_large_page);
 	tcase_add_test(tc, rule_10_4_a_walk_may_begin_below_a_cached_entry);
 	tcase_add_test(tc, rule_10_4_cached_upper_rights_count);
+	tcase_add_test(tc, rule_10_5_a_page_size_changed_in_place_is_not_seen);
 	tcase_add_test(tc, rule_10_6_global_needs_pge_and_survives_cr3);
 	tcase_add_test(tc, rule_11_mov_cr3_drops_non_global);
 	tcase_add_test(tc, rule_11_mov_cr3_with_pcid_drops_the_new_pcid_only);
@@ -431,11 +526,16 @@ int main(void)
 	tcase_add_test(tc, rule_11_efer_and_wp_keep_what_is_cached);
 	tcase_add_test(tc, rule_11_invlpg_drops_current_and_global_and_every_psc);
 	tcase_add_test(tc, rule_11_invpcid_types);
+	tcase_add_test(tc, rule_11_2_entries_carry_their_pcid_and_global_ones_match_all);
 	tcase_add_test(tc, rule_12_1_making_present_needs_no_invalidation);
+	tcase_add_test(tc, rule_12_2_changes_that_take_something_away_need_invlpg);
+	tcase_add_test(tc, rule_12_3_one_invlpg_a_pcid_frees_a_page_table);
+	tcase_add_test(tc, rule_12_5_invlpg_is_ordered_after_earlier_stores);
 	tcase_add_test(tc, rule_12_4_a_shootdown_waits_until_it_is_taken);
 	tcase_add_test(tc, paging_off_drops_everything);
 	tcase_add_test(tc, without_statistics_required_invalidations_still_work);
-	tcase_add_loop_test(tc, spurious_invalidation_and_eviction_change_no_translation, 0, 3);
+	tcase_add_loop_test(tc, rule_11_3_spurious_invalidation_and_eviction_change_no_translation,
+			    0, 3);
 	tcase_add_loop_test(tc, tree_plru_takes_the_way_that_the_tree_leads_to, 0, 2);
 	tcase_add_test(tc, a_visitor_sees_what_is_cached);
 	tcase_add_test(tc, cycles_are_counts_times_weights);

@@ -66,6 +66,19 @@ START_TEST(rule_15_1_the_sum_wraps_at_4_gib)
 }
 END_TEST
 
+START_TEST(rule_15_2_g_scales_the_limit_and_fills_it_with_ones)
+{
+	put64(&b, GDT, 2, descriptor(0x1000, 1, DATA | WRITABLE | DPL3 | MMU_DESC_G));
+	ck_assert_uint_eq(load(MMU_SEG_DS, 2 * 8), 0);
+	ck_assert_uint_eq(use(MMU_SEG_DS, 0x1fff, 1, MMU_READ, 0x2fff), 0);
+	ck_assert_uint_eq(use(MMU_SEG_DS, 0x2000, 1, MMU_READ, 0), MMU_GP);
+	put64(&b, GDT, 2, descriptor(0x1000, 1, DATA | WRITABLE | DPL3)); /* G = 0: bytes */
+	ck_assert_uint_eq(load(MMU_SEG_DS, 2 * 8), 0);
+	ck_assert_uint_eq(use(MMU_SEG_DS, 1, 1, MMU_READ, 0x1001), 0);
+	ck_assert_uint_eq(use(MMU_SEG_DS, 2, 1, MMU_READ, 0), MMU_GP);
+}
+END_TEST
+
 START_TEST(rule_15_3_the_last_byte_decides)
 {
 	ck_assert_uint_eq(load(MMU_SEG_DS, 2 * 8), 0);
@@ -93,6 +106,18 @@ START_TEST(rule_15_5_types)
 	mmu_segment_force(&s, MMU_SEG_CS, 0x20, get64(&b, GDT, 4));
 	ck_assert_uint_eq(use(MMU_SEG_CS, 0x10, 1, MMU_FETCH, 0x10), 0);
 	ck_assert_uint_eq(use(MMU_SEG_CS, 0x10, 1, MMU_READ, 0), MMU_GP); /* execute only */
+}
+END_TEST
+
+START_TEST(rule_15_6_the_stack_segment_has_a_vector_of_its_own)
+{
+	put64(&b, GDT, 2, descriptor(0x1000, 0x0fff, DATA | WRITABLE));
+	ck_assert_uint_eq(load(MMU_SEG_SS, 2 * 8), 0);
+	ck_assert_uint_eq(load(MMU_SEG_DS, 2 * 8), 0);
+	mmu_reset_statistics(b.cpu);
+	ck_assert_uint_eq(use(MMU_SEG_SS, 0x0ffd, 4, MMU_READ, 0), MMU_SS);
+	ck_assert_uint_eq(use(MMU_SEG_DS, 0x0ffd, 4, MMU_READ, 0), MMU_GP);
+	ck_assert_uint_eq(stats_of(&b).data_lookups, 0); /* paging was not asked */
 }
 END_TEST
 
@@ -127,6 +152,18 @@ START_TEST(rule_15_7_through_an_ldt)
 	ck_assert_uint_eq(load(MMU_SEG_DS, 2 * 8 | 4), MMU_GP);
 	ck_assert_uint_eq(mmu_segment_load_ldt(&s, b.cpu, 0, &fault), 0);
 	ck_assert_uint_eq(load(MMU_SEG_DS, 1 * 8 | 4), MMU_GP);
+}
+END_TEST
+
+START_TEST(rule_15_10_selectors_reach_8192_descriptors_and_name_them_in_errors)
+{
+	s.gdt.limit = 0xffff;
+	put64(&b, GDT, 8191, descriptor(0x3000, 0xff, DATA | WRITABLE | DPL3));
+	ck_assert_uint_eq(load(MMU_SEG_DS, 0xfff8 | 3), 0);
+	ck_assert_uint_eq(use(MMU_SEG_DS, 0x10, 1, MMU_READ, 0x3010), 0);
+	put64(&b, GDT, 8191, 0);
+	ck_assert_uint_eq(load(MMU_SEG_DS, 0xfff8 | 3), MMU_GP);
+	ck_assert_uint_eq(fault.error_code, 0xfff8); /* without the RPL */
 }
 END_TEST
 
@@ -179,13 +216,16 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, rule_15_1_the_sum_wraps_at_4_gib);
+	tcase_add_test(tc, rule_15_2_g_scales_the_limit_and_fills_it_with_ones);
 	tcase_add_test(tc, rule_15_3_the_last_byte_decides);
 	tcase_add_test(tc, rule_15_4_expand_down_begins_above_its_limit);
 	tcase_add_test(tc, rule_15_5_types);
+	tcase_add_test(tc, rule_15_6_the_stack_segment_has_a_vector_of_its_own);
 	tcase_add_test(tc, rule_15_7_loads);
 	tcase_add_test(tc, rule_15_7_through_an_ldt);
 	tcase_add_test(tc, rule_15_8_a_load_sets_accessed_by_an_implicit_write);
 	tcase_add_test(tc, rule_15_9_loaded_registers_do_not_see_edited_descriptors);
+	tcase_add_test(tc, rule_15_10_selectors_reach_8192_descriptors_and_name_them_in_errors);
 	tcase_add_test(tc, rule_15_11_in_64bit_code_only_fs_and_gs_have_a_base);
 	suite_add_tcase(suite, tc);
 	return run_suite(suite);

@@ -16,6 +16,7 @@ static struct mmu_stale report[REPORTS];
 static struct mmu_walk fresh[REPORTS];
 static unsigned reports;
 static uint64_t no_table; /* a frame that is no page table */
+static struct mmu_table_read last_read;
 
 static void on_stale(void *context, const struct mmu_stale *stale)
 {
@@ -26,9 +27,13 @@ static void on_stale(void *context, const struct mmu_stale *stale)
 	report[reports++] = *stale;
 }
 
-static bool is_table(void *context, struct pfn frame)
+static bool is_table(void *context, const struct mmu_table_read *read)
 {
-	return frame.n * 4096 != no_table;
+	uint64_t frame = read->at.a & ~0xfffull;
+
+	ck_assert_ptr_eq(context, &b);
+	last_read = *read;
+	return frame != no_table;
 }
 
 static void check_on(bool on)
@@ -185,6 +190,26 @@ START_TEST(a_recycled_page_table_is_walked_and_written)
 }
 END_TEST
 
+/* A checker that must judge frames is told whether memory leads there, and by which entry. */
+START_TEST(a_table_read_says_what_leads_to_it)
+{
+	uint64_t leaf, pd;
+
+	start(true, OLD | PWU);
+	leaf = bench_map64(&b, OTHER, 0, PWU, NEW | PWU);
+	pd = get64(&b, get64(&b, ROOT, 0) & ~0xfffull, 0) & ~0xfffull;
+	expect_at(&b, OTHER, MMU_READ, MMU_USER, NEW); /* through the cached PDE */
+	ck_assert_uint_eq(last_read.at.a, leaf);
+	ck_assert(last_read.linked);
+	ck_assert_uint_eq(last_read.parent.a, pd);
+	put64(&b, pd, 0, 0);
+	touch(&b, OTHER + 0x1000, MMU_READ, MMU_USER);
+	ck_assert_uint_eq(last_read.at.a, leaf + 8);
+	ck_assert(!last_read.linked);
+	ck_assert_uint_eq(last_read.parent.a, MMU_NO_PARENT);
+}
+END_TEST
+
 /* The same, but the frame was cleared: the walk faults where a fresh one would not. */
 START_TEST(a_stale_table_makes_a_page_seem_unmapped)
 {
@@ -251,6 +276,7 @@ int main(void)
 	tcase_add_loop_test(tc, invlpg_on_the_wrong_cpu, 0, 2);
 	tcase_add_loop_test(tc, a_shootdown_that_comes_late, 0, 2);
 	tcase_add_loop_test(tc, a_recycled_page_table_is_walked_and_written, 0, 2);
+	tcase_add_test(tc, a_table_read_says_what_leads_to_it);
 	tcase_add_loop_test(tc, a_stale_table_makes_a_page_seem_unmapped, 0, 2);
 	tcase_add_test(tc, changes_that_need_no_invalidation_are_no_reports);
 	tcase_add_test(tc, the_checker_changes_no_statistics);

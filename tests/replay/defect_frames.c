@@ -26,6 +26,13 @@ enum defect {
 	WALK_LEAVES_MAP,
 	CLAIMS_KEPT,
 	CHECK_FAULTS,
+	STRAYS,
+	JUMPS,
+	DIVIDES,
+	OVERFLOWS,
+	SPINS,
+	SPINS_BARE,
+	CHECK_SPINS,
 };
 
 struct defective {
@@ -111,6 +118,42 @@ static void touch_frame(const struct defective *d, struct pfn frame, bool write)
 		(void)contents[8];
 }
 
+static uint64_t deeper(volatile uint64_t *left)
+{
+	volatile uint64_t here[512];
+
+	here[0] = (*left)--;
+	return *left ? here[0] + deeper(left) + here[0] : 0;
+}
+
+/* What the host ends a program for. */
+static void crash(struct defective *d)
+{
+	volatile uint64_t zero = 0, low = 240, deep = 1u << 20;
+
+	if (strikes(d, STRAYS))
+		*(volatile uint64_t *)low = 1;
+	if (strikes(d, JUMPS))
+		((void (*)(void))zero)();
+	if (strikes(d, DIVIDES))
+		d->calls /= zero;
+	if (strikes(d, OVERFLOWS))
+		d->calls = deeper(&deep);
+}
+
+/* Locks that nobody gives back: one in memory, one in a register. */
+static void spin(struct defective *d)
+{
+	volatile struct defective *watched = d;
+
+	if (strikes(d, SPINS))
+		while (watched->at)
+			;
+	if (strikes(d, SPINS_BARE))
+		for (;;)
+			;
+}
+
 /* Touches what it must not. */
 static void trespass(struct defective *d)
 {
@@ -134,6 +177,8 @@ static int defect_alloc(void *state, const struct frame_request *request, struct
 	struct frame_block block;
 
 	trespass(d);
+	crash(d);
+	spin(d);
 	bool shift = request->align_frames > 1 && strikes(d, MISALIGNED);
 	struct frame_request wider = *request;
 	wider.frames += shift;
@@ -218,6 +263,8 @@ static int defect_check(const void *state, struct violation *violation)
 
 	if (d->defect == CHECK_FAULTS)
 		(void)*nowhere(d);
+	for (volatile const uint64_t *at = &d->at; d->defect == CHECK_SPINS && *at;)
+		;
 	return frame_bitmap.check(inner_const(state), violation);
 }
 
@@ -264,29 +311,19 @@ DEFECT(walk_hides_free, "walk-hides-free", "walk() without the free extents", WA
 DEFECT(walk_leaves_map, "walk-leaves-map", "walk() that shows a frame beyond RAM", WALK_LEAVES_MAP);
 DEFECT(claims_kept, "claims-kept", "stats() that counts frames as kept", CLAIMS_KEPT);
 DEFECT(check_faults, "check-faults", "check() that touches what is not mapped", CHECK_FAULTS);
+DEFECT(strays, "strays", "a write to the lab's memory", STRAYS);
+DEFECT(jumps, "jumps", "a call of a null pointer", JUMPS);
+DEFECT(divides, "divides", "a division by zero", DIVIDES);
+DEFECT(overflows, "overflows", "a recursion without an end", OVERFLOWS);
+DEFECT(spins, "spins", "an endless loop over memory", SPINS);
+DEFECT(spins_bare, "spins-bare", "an endless loop over nothing", SPINS_BARE);
+DEFECT(check_spins, "check-spins", "a check() that does not end", CHECK_SPINS);
 
 const struct frame_ops *const defect_frames[] = {
-	&fewer,
-	&nothing,
-	&huge_block,
-	&misaligned,
-	&refuses,
-	&panics,
-	&panics_in_free,
-	&faults,
-	&reads_live,
-	&writes_free,
-	&writes_tables,
-	&writes_global,
-	&kept_window,
-	&boot_faults,
-	&boot_panics,
-	&boot_fails,
-	&walks_back,
-	&walk_hides_used,
-	&walk_hides_free,
-	&walk_leaves_map,
-	&claims_kept,
-	&check_faults,
-	NULL,
+	&fewer,		&nothing,	 &huge_block,	   &misaligned,	     &refuses,
+	&panics,	&panics_in_free, &faults,	   &reads_live,	     &writes_free,
+	&writes_tables, &writes_global,	 &kept_window,	   &boot_faults,     &boot_panics,
+	&boot_fails,	&walks_back,	 &walk_hides_used, &walk_hides_free, &walk_leaves_map,
+	&claims_kept,	&check_faults,	 &strays,	   &jumps,	     &divides,
+	&overflows,	&spins,		 &spins_bare,	   &check_spins,     NULL,
 };

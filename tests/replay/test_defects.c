@@ -190,6 +190,57 @@ START_TEST(probed_pass_names_the_defect)
 }
 END_TEST
 
+/* ---- what would end or stop the program ---- */
+
+static const struct {
+	const char *name, *kind, *words;
+	bool during_event;
+	const char *line;
+} ends[] = {
+	{ "strays", "crash", "Segmentation fault at host address 0xf0, outside of the machine",
+	  true, "*(volatile uint64_t *)low = 1" },
+	{ "jumps", "crash", "a jump to (nil), where there is no code", true, "zero)();" },
+	{ "divides", "crash", "Floating point exception", true, "/= zero" },
+	{ "overflows", "crash", "stack overflow", true, NULL },
+	{ "spins", "hang", "does not come back within 200 ms of CPU time", true,
+	  "while (watched->at)" },
+	{ "spins-bare", "hang", "does not come back within 200 ms of CPU time", true, NULL },
+	{ "check-spins", "hang", "does not come back within 200 ms of CPU time", false, "*at;)" },
+};
+
+static void judge_end(int index, enum kernel_pass pass)
+{
+	struct replay_config config = config_of(ends[index].name);
+	struct replay_result result;
+
+	config.limit_ms = 200;
+	story_pass(&config, pass, &result);
+	const struct replay_violation *end = story_violation(&result, ends[index].kind);
+	ck_assert_msg(end && result.died, "%s:%s", ends[index].name, story_describe(&result));
+	ck_assert_msg(strstr(end->message, ends[index].words), "%s", end->message);
+	ck_assert_msg((end->event != REPLAY_ALL) == ends[index].during_event, "%s", end->message);
+	if (ends[index].line)
+		assert_names_line(ends[index].name, end->message, ends[index].line);
+	replay_result_clear(&result);
+	/* The program is as good as new. */
+	config = config_of("fewer");
+	story_pass(&config, pass, &result);
+	ck_assert(!result.died);
+	replay_result_clear(&result);
+}
+
+START_TEST(native_crash_or_hang_ends_the_pass_alone)
+{
+	judge_end(_i, PASS_NATIVE);
+}
+END_TEST
+
+START_TEST(probed_crash_or_hang_ends_the_pass_alone)
+{
+	judge_end(_i, PASS_PROBED);
+}
+END_TEST
+
 START_TEST(only_stray_accesses_are_told_from_accesses_to_the_wrong_frame)
 {
 	struct replay_config config = config_of("writes-global");
@@ -212,8 +263,8 @@ static const struct {
 	const char *words;
 	int code;
 } boots[] = {
-	{ "boot-faults", "died while booting", LAB_ERROR_INPUT },
-	{ "boot-panics", "planted panic at boot", LAB_ERROR_INPUT },
+	{ "boot-faults", "died while booting", LAB_ERROR_ALLOCATOR },
+	{ "boot-panics", "planted panic at boot", LAB_ERROR_ALLOCATOR },
 	{ "boot-fails", "cannot boot", LAB_ERROR_BOOT },
 };
 
@@ -376,6 +427,10 @@ int main(void)
 	one = tcase_create("deaths");
 	tcase_add_checked_fixture(one, set_up, tear_down);
 	tcase_set_timeout(one, 60);
+	tcase_add_loop_test(one, native_crash_or_hang_ends_the_pass_alone, 0,
+			    (int)G_N_ELEMENTS(ends));
+	tcase_add_loop_test(one, probed_crash_or_hang_ends_the_pass_alone, 0,
+			    (int)G_N_ELEMENTS(ends));
 	tcase_add_loop_test(one, death_in_boot_is_an_error_and_the_lab_goes_on, 0,
 			    (int)G_N_ELEMENTS(boots));
 	tcase_add_test(one, death_in_a_pass_leaves_the_next_pass_alone);

@@ -61,6 +61,31 @@ PAIRS = [(trace, name, ALL or name in BASE)
 NEVER_FREE = ("null", "placement")
 
 
+ORDERS = range(11)
+
+
+def shares(row):
+    """Of the free frames, by the order of the block that they lie in."""
+    frames = [int(row[f"free_blocks_o{order}"]) << order for order in ORDERS]
+    return [one / max(sum(frames), 1) for one in frames]
+
+
+def mean_distance(trace, frames):
+    """Over the snapshots of the recorded kernel's buddyinfo, each against the sample before it."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = os.path.join(folder, "run")
+        replay(trace, frames, "--start", "recorded", "--pass", "native", "-o", run,
+               "--sample-events", "200")
+        samples, recorded = rows(run, "samples.csv"), rows(run, "recorded.csv")
+    distances, at = [], 0
+    for snapshot in recorded:
+        while at + 1 < len(samples) and int(samples[at + 1]["event"]) <= int(snapshot["event"]):
+            at += 1
+        pairs = zip(shares(snapshot), shares(samples[at]))
+        distances.append(sum(abs(a - b) for a, b in pairs) / 2)
+    return sum(distances) / len(distances)
+
+
 class Recorded(unittest.TestCase):
     def test_no_system_breaks_an_invariant_and_both_passes_agree(self):
         for trace, name, whole in PAIRS:
@@ -107,6 +132,16 @@ class Recorded(unittest.TestCase):
                 # And not because nothing moves.
                 frees = [int(row["ledger_free_frames"]) for row in snapshots]
                 self.assertGreater(100 * (max(frees) - min(frees)) / managed, 10)
+
+    def test_the_zoned_buddy_follows_the_free_blocks_of_the_kernel(self):
+        """Metric 23 between the recorded buddyinfo and the ledger, from the recorded free set on."""
+        for trace in RECORDINGS:
+            with self.subTest(trace=os.path.basename(trace)):
+                apart = {name: mean_distance(trace, name) for name in ("zoned-buddy", "buddy")}
+                print(f"# {os.path.basename(trace)}: distance to the kernel's free blocks, mean: "
+                      + ", ".join(f"{name} {value:.3f}" for name, value in apart.items()))
+                self.assertLess(apart["zoned-buddy"], 0.25)
+                self.assertLess(apart["zoned-buddy"], 0.75 * apart["buddy"])
 
     def test_event_0_finds_as_many_free_frames_as_the_recorded_kernel_had(self):
         for trace in RECORDINGS:

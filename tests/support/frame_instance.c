@@ -91,6 +91,22 @@ uint64_t frame_instance_free_frames(const struct frame_instance *in)
 	return stats.free_frames;
 }
 
+uint64_t frame_instance_kept_frames(const struct frame_instance *in)
+{
+	struct frame_stats stats;
+
+	in->frames.ops->stats(in->frames.state, &stats);
+	return stats.kept_frames;
+}
+
+bool frame_instance_may_refuse(const struct frame_instance *in)
+{
+	struct frame_stats stats;
+
+	in->frames.ops->stats(in->frames.state, &stats);
+	return stats.kept_frames || stats.brk_refused;
+}
+
 /* FNV-1a over the ends of maximal extents. */
 struct digest {
 	uint64_t hash;

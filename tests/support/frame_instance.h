@@ -46,6 +46,10 @@ void frame_instance_assert_canary(const struct frame_instance *in);
 void frame_instance_assert_sound(const struct frame_instance *in);
 
 uint64_t frame_instance_free_frames(const struct frame_instance *in);
+uint64_t frame_instance_kept_frames(const struct frame_instance *in);
+/* Whether there is a reason to refuse a run that a look at the free frames does not show: records
+ * in some of them, or a brk that has been stopped. */
+bool frame_instance_may_refuse(const struct frame_instance *in);
 
 /* A 64-bit hash over walk(): state of every frame in address order, whatever the extents. */
 uint64_t frame_instance_digest(const struct frame_instance *in);

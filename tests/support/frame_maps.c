@@ -63,5 +63,25 @@ const struct named_map frame_maps[] = {
 	MAP("a single frame", single, 1, 300, 301),
 	MAP("4,500 frames", three_levels, 4500, 5, 4505),
 };
-const struct named_map frame_map_terabyte = MAP("a terabyte apart", terabyte, 500, 256, 268435656);
 const unsigned frame_map_count = COUNT(frame_maps);
+
+/*	what Linux printed when it was recorded (redis-page; thp-page with 512 MiB) */
+static const struct frame_range redis_page[] = { { { 1 }, 158 }, { { 256 }, 114394 } };
+static const struct frame_range thp_page[] = { { { 1 }, 158 }, { { 256 }, 130778 } };
+/*	a PC of 4 GiB with the hole below 4 GiB, and a server's islands of 8 MiB in 1 TiB */
+static const struct frame_range pc_4g[] = { { { 1 }, 158 },
+					    { { 256 }, 524000 },
+					    { { 1048576 }, 524288 } };
+static const struct frame_range islands[] = {
+	{ { 256 }, 1792 },	 { { 33554432 }, 2048 },  { { 67108864 }, 2048 },
+	{ { 134217728 }, 2048 }, { { 201326592 }, 2048 }, { { 268433408 }, 2048 },
+};
+
+const struct named_map large_frame_maps[] = {
+	MAP("a terabyte apart", terabyte, 500, 256, 268435656),
+	MAP("islands in a terabyte", islands, 12032, 256, 268435456),
+	MAP("recorded, redis-page", redis_page, 114552, 1, 114650),
+	MAP("recorded, thp-page", thp_page, 130936, 1, 131034),
+	MAP("a PC of 4 GiB", pc_4g, 1048446, 1, 1572864),
+};
+const unsigned large_frame_map_count = COUNT(large_frame_maps);

@@ -15,7 +15,8 @@ struct named_map {
 
 extern const struct named_map frame_maps[];
 extern const unsigned frame_map_count;
-/* On its own, because metadata for its span takes a while to check. */
-extern const struct named_map frame_map_terabyte;
+/* On their own, because their frames, or metadata for their span, take a while to check. */
+extern const struct named_map large_frame_maps[];
+extern const unsigned large_frame_map_count;
 
 #endif

@@ -1,5 +1,6 @@
 #include "tests/support/port_stub.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -19,12 +20,24 @@ static void give_up(const char *what)
 	abort();
 }
 
+#define VIEW_ALIGN                                                                     \
+	(2ul << 20) /* as a kernel's direct map: pointers are as aligned as frames are \
+		     */
+
 static char *view_new(struct stub_machine *m, int prot)
 {
-	void *view = mmap(NULL, m->ram_bytes, prot, MAP_SHARED | MAP_NORESERVE, m->fd, 0);
+	char *room = mmap(NULL, m->ram_bytes + VIEW_ALIGN, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	if (view == MAP_FAILED)
+	if (room == MAP_FAILED)
 		give_up("port stub: mmap");
+	char *view = (char *)(((uintptr_t)room + VIEW_ALIGN - 1) & ~(VIEW_ALIGN - 1));
+	if (mmap(view, m->ram_bytes, prot, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, m->fd, 0) ==
+	    MAP_FAILED)
+		give_up("port stub: mmap");
+	if (view > room)
+		munmap(room, (size_t)(view - room));
+	munmap(view + m->ram_bytes, VIEW_ALIGN - (size_t)(view - room));
 	return view;
 }
 
@@ -183,6 +196,13 @@ void port_set_fault_handler(port_fault_handler handler, void *context)
 unsigned port_cpu(void)
 {
 	return current->cpu + stub_thread_cpu;
+}
+
+/* Threads of the host are CPUs here. */
+void port_spin_wait(const struct spinlock *lock)
+{
+	(void)lock;
+	sched_yield();
 }
 
 void port_panic(const char *why)

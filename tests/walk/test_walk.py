@@ -122,7 +122,10 @@ class Words(Case):
                     "with R/W set in the PTE at 0x4008", "as a read")
         self.assertNotIn("CR0.WP=0", text)
         text = self.at(tables("4level", P | U), "--access", "w")
-        self.expect(text, "CR0.WP=1 makes that hold for the kernel too", "with CR0.WP=0")
+        self.expect(text, "CR0.WP=1 makes that hold for the kernel too", "with CR0.WP=0",
+                    "only gains rights needs no INVLPG")
+        text = self.at(tables("4level", P | U), "--access", "w", cr4=0x200020)
+        self.expect(text, "CR0.WP=1 makes", "CR4.SMAP=1", "No single change allows it")
 
     def test_rights_that_two_levels_withhold(self):
         memory = tables("4level", P, more=[(0x2000, 0x3000 | P | W)])
@@ -133,12 +136,15 @@ class Words(Case):
 
     def test_a_fetch_of_a_page_that_is_not_executable(self):
         text = self.at(tables("4level", PWU | XD), "--access", "x", "--user")
-        self.expect(text, "error code 0x15", "XD is 1 in the PTE", "with XD cleared in the PTE")
+        self.expect(text, "error code 0x15", "XD is 1 in the PTE", "with XD cleared in the PTE",
+                    "XD = 1 no instruction fetches A")
+        self.assertNotIn("below here", text)
 
     def test_reserved_bits(self):
         text = self.at(tables("4level", P | XD | 1 << 45), "--access", "r", efer=0x500)
         self.expect(text, "error code 0x9", "0x8000000000000000: bit 63 is XD only where EFER.NXE=1",
-                    "0x200000000000: an address beyond the 40 bits", "0x9001 in place of")
+                    "0x200000000000: an address beyond the 40 bits", "0x9001 in place of",
+                    "corrupted table")
         text = self.at(tables("4level", P, more=[(0x1000, 0x2000 | PWU | PS)]), "--access", "r")
         self.expect(text, "0x80: bit 7 (PS): a PML4E cannot map a page")
         text = self.at(tables("4level", P, more=[(0x3010, 0x2000 | PWU | PS)]))

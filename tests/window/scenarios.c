@@ -627,6 +627,58 @@ int scene_changes_over(struct scene *s)
 	return 0;
 }
 
+int scene_makes_a_table(struct scene *s)
+{
+	s->first = new_frame(s, MARK_FIRST);
+	map(s, s->window, s->first, KERNEL_RW);
+	s->second = paddr_to_pfn((struct paddr){ entry_of(s, s->window, 0).a });
+	return 0;
+}
+
+int scene_frees_the_table_in_use(struct scene *s)
+{
+	struct frame_block table = { s->second, 1 };
+
+	WANT(frame_free(&s->frames, &table) == 0);
+	return 0;
+}
+
+int scene_frees_the_table_silently(struct scene *s)
+{
+	entry_set(s, entry_of(s, s->window, 1), 0);
+	return scene_frees_the_table_in_use(s);
+}
+
+int scene_frees_the_table(struct scene *s)
+{
+	entry_set(s, entry_of(s, s->window, 1), 0);
+	port_invlpg(s->window);
+	return scene_frees_the_table_in_use(s);
+}
+
+int scene_reuses_the_table(struct scene *s)
+{
+	while (new_frames(s, 1).n != s->second.n)
+		;
+	struct paddr next = { pfn_to_paddr(s->second).a + entry_bytes(s) };
+
+	entry_set(s, next, pfn_to_paddr(s->first).a | KERNEL_RW);
+	return 0;
+}
+
+int scene_reuses_it_as_a_table(struct scene *s)
+{
+	WANT(scene_reuses_the_table(s) == 0);
+	entry_set(s, entry_of(s, s->window, 1), pfn_to_paddr(s->second).a | KERNEL_RW);
+	return 0;
+}
+
+int scene_looks_at_the_next_page(struct scene *s)
+{
+	WANT(*at(page(s, 1)) == MARK_FIRST);
+	return 0;
+}
+
 #define LIVES(name)                            \
 	{                                      \
 #name, name, NULL, NULL, false \

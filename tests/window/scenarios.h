@@ -52,6 +52,24 @@ int probed_scene_sees_second(struct scene *scene);
 int probed_scene_changes_over(struct scene *scene);
 int probed_scene_changes_over_silently(struct scene *scene);
 
+/* A window on `first` again, whose lowest table is `second`; the table's frame given back, with its
+ * entry cleared before or not, with INVLPG or not; that frame taken again, for data that look like
+ * an entry for the window's next page; a look at that page. */
+int scene_makes_a_table(struct scene *scene);
+int scene_frees_the_table(struct scene *scene);
+int scene_frees_the_table_silently(struct scene *scene); /* without INVLPG */
+int scene_frees_the_table_in_use(struct scene *scene);	 /* still entered */
+int scene_reuses_the_table(struct scene *scene);
+int scene_reuses_it_as_a_table(struct scene *scene);
+int scene_looks_at_the_next_page(struct scene *scene);
+int probed_scene_makes_a_table(struct scene *scene);
+int probed_scene_frees_the_table(struct scene *scene);
+int probed_scene_frees_the_table_silently(struct scene *scene);
+int probed_scene_frees_the_table_in_use(struct scene *scene);
+int probed_scene_reuses_the_table(struct scene *scene);
+int probed_scene_reuses_it_as_a_table(struct scene *scene);
+int probed_scene_looks_at_the_next_page(struct scene *scene);
+
 /* Touches `steps` pages of the window, mapped one behind the other, again and again. */
 int scene_map_many(struct scene *scene);
 int scene_touch_many(struct scene *scene);

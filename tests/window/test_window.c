@@ -18,7 +18,8 @@
 
 struct stage {
 	struct machine *machine;
-	bool collects; /* findings are wanted; otherwise each is a failure */
+	bool collects;	 /* findings are wanted; otherwise each is a failure */
+	bool only_stale; /* of them, those of the stale checker */
 	unsigned findings;
 	char *finding[FINDINGS_MAX]; /* "kind: message" */
 	enum kernel_pass pass;
@@ -33,6 +34,8 @@ static void on_finding(void *context, const struct probe_finding *finding)
 {
 	struct stage *stage = context;
 
+	if (stage->only_stale && strcmp(finding->kind, "stale") != 0)
+		return;
 	if (!stage->collects)
 		ck_abort_msg("%s: %s", finding->kind, finding->message);
 	if (stage->findings < FINDINGS_MAX)
@@ -339,6 +342,39 @@ START_TEST(cpus_with_other_address_spaces_do_not_share_fills)
 }
 END_TEST
 
+/* Ten fills during an operation are charged to it, those before and between are nobody's. */
+START_TEST(a_meter_charges_what_happens_between_its_stamps)
+{
+	const struct window_cost cost = { .fill = 1000, .drop = 10, .fault = 1 };
+	struct window_meter meter;
+	struct stage stage;
+
+	stage_open(&stage, _i, PASS_NATIVE);
+	meter = (struct window_meter){ .windows = stage.machine->windows, .cost = &cost };
+	stage.scene.steps = 10;
+	MUST(&stage, scene_map_many);
+	MUST(&stage, scene_touch_many); /* before: filled by reading, upgraded by writing */
+	window_meter_start(&meter);
+	ck_assert_uint_eq(window_meter_stop(&meter), 0);
+	port_write_cr3(port_read_cr3()); /* between: ten drops */
+	window_meter_start(&meter);
+	MUST(&stage, scene_touch_many);
+	ck_assert_uint_eq(window_meter_stop(&meter), 10 * cost.fill);
+	window_meter_start(&meter);
+	MUST(&stage, scene_touch_many); /* all there */
+	ck_assert_uint_eq(window_meter_stop(&meter), 0);
+	window_meter_start(&meter);
+	port_write_cr3(port_read_cr3());
+	ck_assert_uint_eq(window_meter_stop(&meter), 10 * cost.drop);
+	ck_assert_uint_eq(meter.lab_ns, 10 * cost.fill + 10 * cost.drop);
+	meter.cost = NULL;
+	window_meter_start(&meter);
+	MUST(&stage, scene_touch_many);
+	ck_assert_uint_eq(window_meter_stop(&meter), 0);
+	stage_close(&stage);
+}
+END_TEST
+
 /* ---- the stale checker ---- */
 
 /* Which scenarios rely on something stale, on purpose. */
@@ -431,6 +467,86 @@ START_TEST(a_missing_shootdown_is_a_stale_use_of_the_other_cpu)
 }
 END_TEST
 
+/* How a page table's frame gets to somebody else, and what is said of the next walk. */
+static const struct {
+	const char *name;
+	scenario_fn frees, reuses;
+	const char *said; /* NULL: nothing */
+	const char *why;
+} recyclings[] = {
+	{ "no INVLPG", probed_scene_frees_the_table_silently, probed_scene_reuses_the_table,
+	  "in a frame that was handed out again (handle 2)", "no invalidation reached this CPU" },
+	{ "still entered", probed_scene_frees_the_table_in_use, probed_scene_reuses_the_table,
+	  "in a frame that was handed out again (handle 2)", "the tables still lead there" },
+	{ "as it must be", probed_scene_frees_the_table, probed_scene_reuses_it_as_a_table, NULL,
+	  NULL },
+};
+
+/* The ledger of a kernel whose lowest table for the window is handle 1. */
+static struct ledger *ledger_with_table(const struct stage *stage, uint64_t table)
+{
+	uint64_t frames = stage->machine->ram.size / X86_PAGE_BYTES;
+	struct ledger *ledger = ledger_new(frames);
+	struct ledger_finding finding;
+
+	ledger_assign(ledger, 0, frames, LEDGER_TABLE);
+	ledger_assign(ledger, table, 1, LEDGER_FREE);
+	ledger_seal(ledger);
+	ck_assert_int_eq(ledger_take(ledger, table, 1, 1, 1, LEDGER_HANDLE_BASE + 1, 0, &finding),
+			 LEDGER_OK);
+	return ledger;
+}
+
+static void must_run(struct stage *stage, scenario_fn run)
+{
+	stage_must(stage, NULL, run);
+}
+
+static void recycle(struct stage *stage, unsigned way)
+{
+	struct ledger_finding finding;
+
+	stage->collects = stage->only_stale = true;
+	must_run(stage, probed_scene_makes_a_table);
+	uint64_t table = stage->scene.second.n;
+	struct ledger *ledger = ledger_with_table(stage, table);
+	probe_set_ledger(ledger);
+	must_run(stage, probed_scene_sees_first);
+	must_run(stage, recyclings[way].frees);
+	ck_assert_int_eq(ledger_release(ledger, table, 1, 1, LEDGER_HANDLE_BASE + 1, &finding),
+			 LEDGER_OK);
+	ck_assert_int_eq(ledger_take(ledger, table, 1, 1, 1, LEDGER_HANDLE_BASE + 2, 0, &finding),
+			 LEDGER_OK);
+	must_run(stage, recyclings[way].reuses);
+	ck_assert_uint_eq(stage->findings, 0);
+	must_run(stage, probed_scene_looks_at_the_next_page);
+	probe_set_ledger(NULL);
+	ledger_free(ledger);
+}
+
+START_TEST(a_walk_through_a_recycled_table_is_noticed)
+{
+	const char *name = recyclings[_i / 4].name, *said = recyclings[_i / 4].said;
+	struct machine_config *config = config_for(_i % 2);
+	bool check = _i / 2 % 2;
+	struct stage stage;
+
+	config->stale_check = check;
+	stage_open_with(&stage, config, PASS_PROBED);
+	recycle(&stage, (unsigned)_i / 4);
+	if (!check || !said) {
+		ck_assert_msg(stage.findings == 0, "%s: %s", name, stage.finding[0]);
+	} else {
+		ck_assert_msg(stage.findings > 0, "%s: nobody noticed", name);
+		ck_assert_msg(strstr(stage.finding[0], said), "%s: %s", name, stage.finding[0]);
+		ck_assert_msg(strstr(stage.finding[0], recyclings[_i / 4].why), "%s: %s", name,
+			      stage.finding[0]);
+	}
+	stage_close(&stage);
+	machine_config_free(config);
+}
+END_TEST
+
 /* ---- the host ---- */
 
 static void touch_and_keep_errno(void *argument)
@@ -475,6 +591,52 @@ START_TEST(threads_have_machines_of_their_own)
 }
 END_TEST
 
+#define OTHER_CPUS 3
+
+static const struct stage *shared_stage;
+
+/* A host thread that is another CPU of the machine. */
+static gpointer touch_as_cpu(gpointer number)
+{
+	struct stage mine = { .machine = shared_stage->machine, .scene = shared_stage->scene };
+
+	machine_enter_as(mine.machine, GPOINTER_TO_UINT(number));
+	MUST(&mine, scene_touch_many);
+	for (uint64_t i = 0; i < mine.scene.steps; i++)
+		port_invlpg(vaddr_add(mine.scene.window, i * FRAME_BYTES));
+	MUST(&mine, scene_touch_many);
+	machine_leave();
+	return NULL;
+}
+
+/* More pages than fills, so that each thread's fills evict the others', and INVLPG of pages that
+ * the others touch. The fills' own lock is all that stands between them. */
+START_TEST(threads_share_the_windows_of_one_machine)
+{
+	struct machine_config *config = config_for(_i);
+	struct window_statistics count;
+	GThread *threads[OTHER_CPUS];
+	struct stage stage;
+
+	config->windows = 64;
+	config->cpus = 1 + OTHER_CPUS;
+	stage_open_with(&stage, config, PASS_NATIVE);
+	MUST(&stage, scene_map_many);
+	shared_stage = &stage;
+	for (unsigned i = 0; i < OTHER_CPUS; i++)
+		threads[i] = g_thread_new("kernel", touch_as_cpu, GUINT_TO_POINTER(i + 1));
+	MUST(&stage, scene_touch_many);
+	for (unsigned i = 0; i < OTHER_CPUS; i++)
+		g_thread_join(threads[i]);
+	count = statistics(&stage);
+	ck_assert_uint_gt(count.drops, 0);
+	ck_assert_uint_gt(count.evictions, stage.scene.steps);
+	ck_assert_uint_eq(count.faults, 0);
+	stage_close(&stage);
+	machine_config_free(config);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("windows");
@@ -492,6 +654,7 @@ int main(void)
 	one = tcase_create("the lab's view");
 	tcase_add_loop_test(one, fills_upgrades_drops_and_evictions_are_counted, 0, MACHINE_ARCHS);
 	tcase_add_test(one, what_windows_cost_is_calibrated);
+	tcase_add_loop_test(one, a_meter_charges_what_happens_between_its_stamps, 0, MACHINE_ARCHS);
 	tcase_add_loop_test(one, a_missing_shootdown_shows_in_the_probed_pass, 0, WAYS);
 	tcase_add_loop_test(one, cpus_with_other_address_spaces_do_not_share_fills, 0,
 			    MACHINE_ARCHS);
@@ -503,11 +666,14 @@ int main(void)
 	tcase_add_test(one, a_stale_use_names_the_access_and_the_write);
 	tcase_add_loop_test(one, a_missing_shootdown_is_a_stale_use_of_the_other_cpu, 0,
 			    MACHINE_ARCHS);
+	tcase_add_loop_test(one, a_walk_through_a_recycled_table_is_noticed, 0,
+			    (int)G_N_ELEMENTS(recyclings) * 4);
 	suite_add_tcase(suite, one);
 
 	one = tcase_create("the host");
 	tcase_add_test(one, errno_survives_a_fill);
 	tcase_add_test(one, threads_have_machines_of_their_own);
+	tcase_add_loop_test(one, threads_share_the_windows_of_one_machine, 0, MACHINE_ARCHS);
 	tcase_set_timeout(one, 60);
 	suite_add_tcase(suite, one);
 

@@ -1,277 +1,224 @@
-#include "workloads/generate/generator.h"
+#include "workloads/generate/generate.h"
 
 #include <string.h>
+#include "workloads/generate/emit.h"
+#include "workloads/generate/families.h"
+#include "workloads/import/version.h"
 
-/* clang-format off */
-const struct workload workloads[] = {
-	{ "fork-storm", "a shell that forks and executes short commands, in pipelines", {
-		{ "commands", "commands in all", 1000, 1, 1000000 },
-		{ "width", "commands of a pipeline, alive at a time", 3, 1, 1000 },
-		{ "depth", "forks of a command's child before it executes", 1, 1, 1000 },
-		{ "steps", "touches of a command", 200, 1, 1000000 },
-		{ "cpus", "CPUs", 2, 1, 256 } }, generate_fork_storm },
-	{ "server", "one parent forks many workers, which serve requests for long", {
-		{ "processes", "workers", 200, 1, 100000 },
-		{ "requests", "requests in all", 20000, 0, 10000000 },
-		{ "pages", "pages of a request's buffer, about", 16, 1, 10000 },
-		{ "shared-pages", "pages that all inherit", 512, 1, 100000 },
-		{ "cpus", "CPUs", 4, 1, 256 } }, generate_server },
-	{ "build-farm", "parallel compiler runs with heaps that grow, from one make", {
-		{ "units", "compiler runs in all", 300, 1, 1000000 },
-		{ "jobs", "at a time", 4, 1, 1000 },
-		{ "heap-pages", "pages of a run's heap, about", 800, 1, 100000 },
-		{ "steps", "touches of a run", 3000, 1, 10000000 },
-		{ "cpus", "CPUs", 4, 1, 256 } }, generate_build_farm },
-	{ NULL, NULL, { { NULL, NULL, 0, 0, 0 } }, NULL },
+const struct generator *const generators[] = {
+	&frame_churn, &frame_ramp, &checkerboard, &larson,     &generational,
+	&power_law,   &sawtooth,   &fifo,	  &lifo,       &robson,
+	&kernel_boot, &fork_storm, &server,	  &build_farm, NULL,
 };
-/* clang-format on */
 
-const struct workload *workload_find(const char *name)
+const struct generator *generator_find(const char *name)
 {
-	for (const struct workload *w = workloads; w->name; w++)
-		if (strcmp(w->name, name) == 0)
-			return w;
+	for (unsigned i = 0; generators[i]; i++)
+		if (strcmp(generators[i]->name, name) == 0)
+			return generators[i];
 	return NULL;
 }
 
-/* ---- settings ---- */
-
-static bool set_value(const struct workload *w, const char *setting, uint64_t *values,
-		      GError **error)
+void generate_defaults(const struct generator *generator, struct generate_options *options)
 {
-	const char *equals = strchr(setting, '=');
-	gsize length = equals ? (gsize)(equals - setting) : strlen(setting);
-	guint64 value;
-
-	for (unsigned i = 0; w->options[i].key; i++) {
-		const struct generator_option *o = &w->options[i];
-		if (strlen(o->key) != length || strncmp(o->key, setting, length) != 0)
-			continue;
-		if (!equals ||
-		    !g_ascii_string_to_unsigned(equals + 1, 10, o->min, o->max, &value, NULL))
-			return trace_error_set(error, TRACE_ERROR_USAGE,
-					       "%s: %s is a number from %" G_GUINT64_FORMAT
-					       " to %" G_GUINT64_FORMAT,
-					       w->name, o->key, o->min, o->max);
-		values[i] = value;
-		return true;
-	}
-	GString *keys = g_string_new(NULL);
-	for (unsigned i = 0; w->options[i].key; i++)
-		g_string_append_printf(keys, "%s%s", i ? ", " : "", w->options[i].key);
-	trace_error_set(error, TRACE_ERROR_USAGE, "%s has no setting '%s' (%s)", w->name, setting,
-			keys->str);
-	g_string_free(keys, TRUE);
-	return false;
+	*options = (struct generate_options){ 0 };
+	for (unsigned i = 0; generator->parameters[i].key; i++)
+		options->value[i] = generator->parameters[i].preset;
 }
 
-static bool set_values(const struct workload *w, char *const *settings, uint64_t *values,
-		       GError **error)
+/* ---- values and their text ---- */
+
+static bool is_bytes(const struct generate_parameter *parameter)
 {
-	for (unsigned i = 0; w->options[i].key; i++)
-		values[i] = w->options[i].value;
-	for (; settings && *settings; settings++)
-		if (!set_value(w, *settings, values, error))
+	return strcmp(parameter->unit, "bytes") == 0;
+}
+
+char *generate_value_text(const struct generate_parameter *parameter, uint64_t value)
+{
+	static const char units[] = "KMGT";
+	unsigned unit = 0;
+	uint64_t scale = 1;
+
+	for (unsigned i = 0; i < parameter->decimals; i++)
+		scale *= 10;
+	if (scale > 1)
+		return g_strdup_printf("%" G_GUINT64_FORMAT ".%0*" G_GUINT64_FORMAT, value / scale,
+				       parameter->decimals, value % scale);
+	while (is_bytes(parameter) && value && unit < strlen(units) && value % 1024 == 0) {
+		value /= 1024;
+		unit++;
+	}
+	return unit ? g_strdup_printf("%" G_GUINT64_FORMAT "%c", value, units[unit - 1])
+		    : g_strdup_printf("%" G_GUINT64_FORMAT, value);
+}
+
+/* Takes digits off *TEXT; false where that is more than 64 bits, or there is none. */
+static bool take_digits(const char **text, uint64_t *value)
+{
+	const char *begin = *text;
+
+	for (; g_ascii_isdigit(**text); (*text)++) {
+		uint64_t digit = (uint64_t)(**text - '0');
+		if (*value > (UINT64_MAX - digit) / 10)
 			return false;
+		*value = *value * 10 + digit;
+	}
+	return *text > begin;
+}
+
+static bool take_fraction(const char **text, unsigned decimals, uint64_t *value)
+{
+	unsigned digits = 0;
+
+	if (**text == '.' && decimals > 0) {
+		const char *begin = ++*text;
+		if (!take_digits(text, value))
+			return false;
+		digits = (unsigned)(*text - begin);
+	}
+	for (; digits < decimals; digits++) {
+		if (*value > UINT64_MAX / 10)
+			return false;
+		*value *= 10;
+	}
+	return digits == decimals;
+}
+
+static bool take_unit(const char **text, uint64_t *value)
+{
+	static const char units[] = "KMGT";
+	const char *unit = **text ? strchr(units, g_ascii_toupper(**text)) : NULL;
+
+	if (!unit)
+		return true;
+	unsigned shift = 10 * (unsigned)(unit - units + 1);
+	if (*value >> (64 - shift))
+		return false;
+	*value <<= shift;
+	(*text)++;
 	return true;
 }
 
-/* ---- events ---- */
-
-uint32_t generator_below(struct generator *g, uint32_t below)
+static bool parse(const struct generate_parameter *parameter, const char *text, uint64_t *value)
 {
-	return below > 1 ? (uint32_t)g_rand_int_range(g->random, 0, (gint32)below) : 0;
+	*value = 0;
+	return take_digits(&text, value) && take_fraction(&text, parameter->decimals, value) &&
+	       (!is_bytes(parameter) || take_unit(&text, value)) && *text == '\0' &&
+	       *value >= parameter->least && *value <= parameter->most;
 }
 
-uint32_t generator_around(struct generator *g, uint32_t mean)
+static bool unknown_key(const struct generator *generator, const char *key, GError **error)
 {
-	uint64_t product = (uint64_t)generator_below(g, 1000) * generator_below(g, 1000);
+	g_autoptr(GString) known = g_string_new(NULL);
 
-	return 1 + (uint32_t)(product * 3 * mean / 1000000);
+	for (const struct generate_parameter *row = generator->parameters; row->key; row++)
+		g_string_append_printf(known, "%s%s", known->len ? ", " : "", row->key);
+	g_set_error(error, TRACE_ERROR, TRACE_ERROR_USAGE, "%s has no parameter '%s' (it has %s)",
+		    generator->name, key, known->str);
+	return false;
 }
 
-/* Each process stays on its CPU, but for one event in 64. */
-static void add(struct generator *g, struct event *event)
+bool generate_set(const struct generator *generator, struct generate_options *options,
+		  const char *assignment, GError **error)
 {
-	uint32_t home = event->task % g->cpus;
+	const char *equals = strchr(assignment, '=');
 
-	g->time_ns += 100 + generator_below(g, 900);
-	event->time_ns = g->time_ns;
-	event->cpu = (uint16_t)(generator_below(g, 64) ? home : generator_below(g, g->cpus));
-	if (!g->error)
-		(void)trace_writer_add(g->writer, event, &g->error);
-}
-
-uint32_t generator_spawn(struct generator *g, const char *name)
-{
-	struct event event = { .kind = EVENT_SPAWN };
-
-	event.u.process.child = ++g->next_process;
-	event.u.process.name = trace_writer_string(g->writer, name);
-	add(g, &event);
-	return event.u.process.child;
-}
-
-uint32_t generator_fork(struct generator *g, uint32_t parent)
-{
-	struct event event = { .kind = EVENT_FORK, .task = parent };
-
-	event.u.process.child = ++g->next_process;
-	add(g, &event);
-	return event.u.process.child;
-}
-
-void generator_exec(struct generator *g, uint32_t process, const char *name)
-{
-	struct event event = { .kind = EVENT_EXEC, .task = process };
-
-	event.u.process.name = trace_writer_string(g->writer, name);
-	add(g, &event);
-}
-
-void generator_exit(struct generator *g, uint32_t process)
-{
-	struct event event = { .kind = EVENT_EXIT, .task = process };
-
-	add(g, &event);
-}
-
-void generator_region(struct generator *g, uint32_t process, unsigned kind, uint64_t address,
-		      uint64_t bytes, unsigned rights)
-{
-	struct event event = { .kind = (uint8_t)kind, .task = process };
-
-	event.u.region.address = address;
-	event.u.region.bytes = bytes;
-	event.u.region.rights = rights;
-	add(g, &event);
-}
-
-void generator_touch(struct generator *g, uint32_t process, uint64_t address, unsigned access)
-{
-	struct event event = { .kind = EVENT_TOUCH, .task = process };
-
-	event.u.touch.address = address & ~7ull;
-	event.u.touch.bytes = 8;
-	event.u.touch.access = (uint8_t)access;
-	add(g, &event);
-}
-
-/* ---- programs ---- */
-
-void generator_load(struct generator *g, uint32_t process, const struct image *image)
-{
-	generator_region(g, process, EVENT_MMAP, IMAGE_TEXT, image->text_pages * IMAGE_PAGE,
-			 RIGHT_READ | RIGHT_EXEC);
-	generator_region(g, process, EVENT_MMAP, IMAGE_DATA, image->data_pages * IMAGE_PAGE,
-			 RIGHT_READ | RIGHT_WRITE);
-	generator_region(g, process, EVENT_MMAP, IMAGE_LIB, image->lib_pages * IMAGE_PAGE,
-			 RIGHT_READ | RIGHT_EXEC);
-	generator_region(g, process, EVENT_MMAP, IMAGE_STACK, image->stack_pages * IMAGE_PAGE,
-			 RIGHT_READ | RIGHT_WRITE);
-	generator_region(g, process, EVENT_BRK, IMAGE_HEAP, 0, 0);
-}
-
-/* Low pages are hot: the product of two dice. */
-static uint64_t place(struct generator *g, uint64_t base, uint32_t pages)
-{
-	uint64_t page = (uint64_t)generator_below(g, pages) * generator_below(g, 1024) / 1024;
-
-	return base + page * IMAGE_PAGE + generator_below(g, 4096);
-}
-
-void generator_run(struct generator *g, uint32_t process, const struct image *image, uint32_t steps)
-{
-	for (uint32_t i = 0; i < steps; i++) {
-		switch (generator_below(g, 10)) {
-		case 0:
-		case 1:
-		case 2:
-			generator_touch(g, process, place(g, IMAGE_TEXT, image->text_pages),
-					RIGHT_EXEC);
-			break;
-		case 3:
-			generator_touch(g, process, place(g, IMAGE_LIB, image->lib_pages),
-					RIGHT_EXEC);
-			break;
-		case 4:
-		case 5:
-			generator_touch(g, process, place(g, IMAGE_STACK, image->stack_pages),
-					RIGHT_WRITE);
-			break;
-		case 6:
-			generator_touch(g, process, place(g, IMAGE_DATA, image->data_pages),
-					RIGHT_WRITE);
-			break;
-		case 7:
-			generator_touch(g, process, place(g, IMAGE_DATA, image->data_pages),
-					RIGHT_READ | RIGHT_WRITE);
-			break;
-		default:
-			generator_touch(g, process, place(g, IMAGE_DATA, image->data_pages),
-					RIGHT_READ);
-		}
+	if (!equals) {
+		g_set_error(error, TRACE_ERROR, TRACE_ERROR_USAGE,
+			    "'%s' is not of the form key=value", assignment);
+		return false;
 	}
+	g_autofree char *key = g_strndup(assignment, (gsize)(equals - assignment));
+	unsigned i = 0;
+	while (generator->parameters[i].key && strcmp(generator->parameters[i].key, key) != 0)
+		i++;
+	const struct generate_parameter *parameter = &generator->parameters[i];
+	if (!parameter->key)
+		return unknown_key(generator, key, error);
+	uint64_t value;
+	if (parse(parameter, equals + 1, &value)) {
+		options->value[i] = value;
+		return true;
+	}
+	g_autofree char *least = generate_value_text(parameter, parameter->least);
+	g_autofree char *most = generate_value_text(parameter, parameter->most);
+	g_set_error(error, TRACE_ERROR, TRACE_ERROR_USAGE,
+		    "%s: '%s' is not possible for %s (%s to %s%s%s)", generator->name, equals + 1,
+		    key, least, most, *parameter->unit ? " " : "", parameter->unit);
+	return false;
 }
 
-/* ---- the trace ---- */
+/* ---- generating ---- */
 
-static char *command_of(const struct workload *w, const uint64_t *values, uint64_t seed)
+/* The command that gives this trace again, every parameter named. */
+static char *command_of(const struct generator *generator, const struct generate_options *options)
 {
-	GString *text = g_string_new(NULL);
+	GString *command = g_string_new("kmemlab generate ");
 
-	g_string_printf(text, "kmemlab generate %s", w->name);
-	for (unsigned i = 0; w->options[i].key; i++)
-		g_string_append_printf(text, " %s=%" G_GUINT64_FORMAT, w->options[i].key,
-				       values[i]);
-	g_string_append_printf(text, " --seed %" G_GUINT64_FORMAT, seed);
-	return g_string_free(text, FALSE);
+	g_string_append(command, generator->name);
+	for (unsigned i = 0; generator->parameters[i].key; i++) {
+		g_autofree char *value =
+			generate_value_text(&generator->parameters[i], options->value[i]);
+		g_string_append_printf(command, " %s=%s", generator->parameters[i].key, value);
+	}
+	g_string_append_printf(command, " --seed %" G_GUINT64_FORMAT, options->seed);
+	return g_string_free(command, FALSE);
 }
 
-static bool finish(struct generator *g, const struct workload *w, char *command, GError **error)
+static struct trace_meta *meta_of(const struct generator *generator,
+				  const struct generate_options *options)
 {
 	struct trace_meta *meta = trace_meta_new();
-	/* 512 MiB, a PC's: whoever replays it says what machine it is. */
-	const struct memory_range low = { .base = 0, .bytes = 0x9fc00, .type = MEMORY_USABLE };
-	const struct memory_range high = { .base = 0x100000,
-					   .bytes = (512ull << 20) - 0x100000,
-					   .type = MEMORY_USABLE };
 
-	g_array_append_val(meta->memory_map, low);
-	g_array_append_val(meta->memory_map, high);
-	meta->source = g_strdup(w->name);
-	meta->format = g_strdup("generated");
-	meta->program = g_strdup("kmemlab generate");
-	meta->command = command;
-	meta->cpus = g->cpus;
-	bool fine = trace_writer_finish(g->writer, meta, error);
-	trace_meta_free(meta);
-	return fine;
+	meta->source = g_strdup(generator->name);
+	meta->format = g_strdup_printf("generator, version %u", generator->version);
+	meta->program = g_strdup("kmemlab " KMEMLAB_VERSION);
+	meta->command = command_of(generator, options);
+	if (options->memory_map && options->memory_map->len > 0) {
+		meta->machine_recorded = true;
+		g_array_append_vals(meta->memory_map, options->memory_map->data,
+				    options->memory_map->len);
+	}
+	return meta;
 }
 
-bool workload_generate(const struct workload *w, char *const *settings, uint64_t seed,
-		       const char *path, GError **error)
+static bool usable(const struct generator *generator, const struct generate_options *options,
+		   GError **error)
 {
-	uint64_t values[GENERATOR_OPTIONS_MAX + 1];
-	const guint32 seeds[] = { (guint32)seed, (guint32)(seed >> 32) };
-	struct generator g = { 0 };
+	const char *problem = generator->problem ? generator->problem(options->value) : NULL;
 
-	if (!set_values(w, settings, values, error))
+	if (problem)
+		g_set_error(error, TRACE_ERROR, TRACE_ERROR_USAGE, "%s: %s", generator->name,
+			    problem);
+	return !problem;
+}
+
+bool generate(const struct generator *generator, const struct generate_options *options,
+	      const char *path, GError **error)
+{
+	struct generation generation = {
+		.generator = generator,
+		.value = options->value,
+		.random = random_seeded(random_mix(options->seed)),
+		.clock = random_seeded(~random_mix(options->seed)),
+		.stop = options->stop,
+	};
+
+	if (!usable(generator, options, error))
 		return false;
-	g.writer = trace_writer_new(path, error);
-	if (!g.writer)
+	if (options->memory_map)
+		generation.usable_frames = memory_map_usable_frames(options->memory_map);
+	generation.writer = trace_writer_new(path, error);
+	if (!generation.writer)
 		return false;
-	unsigned options = 0;
-	while (w->options[options].key)
-		options++;
-	g.cpus = (uint32_t)values[options - 1]; /* of every workload the last one */
-	g.random = g_rand_new_with_seed_array(seeds, G_N_ELEMENTS(seeds));
-	w->generate(&g, values);
-	g_rand_free(g.random);
-	if (g.error) {
-		g_propagate_error(error, g.error);
-		trace_writer_abort(g.writer);
+	generator->run(&generation);
+	if (!generation_more(&generation)) {
+		trace_writer_abort(generation.writer);
+		g_propagate_error(error, generation.error);
 		return false;
 	}
-	return finish(&g, w, command_of(w, values, seed), error);
+	struct trace_meta *meta = meta_of(generator, options);
+	bool done = trace_writer_finish(generation.writer, meta, error);
+	trace_meta_free(meta);
+	return done;
 }

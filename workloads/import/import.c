@@ -17,8 +17,14 @@ static const struct importer table[] = {
 	  ftrace_text_run },
 	{ "perf-script", "`perf script` of tracepoints, best with --ns and -k CLOCK_MONOTONIC",
 	  perf_script_detect, perf_script_run },
+	{ "perf-json", "`perf data convert --to-json` of tracepoints, perf 6.2 and later",
+	  perf_json_detect, perf_json_run },
+	{ "ctf", "a folder in the Common Trace Format: LTTng, `perf data convert --to-ctf`",
+	  ctf_detect, ctf_run },
 	{ "trace-dat", "trace-cmd's binary trace.dat, versions 6 and 7", trace_dat_detect,
 	  trace_dat_run },
+	{ "tracefs", "a folder with the raw pages of tracefs, as `kmemlab record` collects",
+	  tracefs_raw_detect, tracefs_raw_run },
 	{ "lackey", "valgrind --tool=lackey --trace-mem=yes", lackey_detect, lackey_run },
 	{ "mtrace", "the heap's log of glibc's mtrace()", mtrace_detect, mtrace_run },
 	{ "rep", "CS:APP's heap traces (.rep)", rep_detect, rep_run },
@@ -74,7 +80,10 @@ static const struct importer *choose(const struct import_source *source, const c
 	for (const struct importer *row = table; row->name; row++)
 		if (any ? row->detect(head, bytes, path) : strcmp(row->name, format) == 0)
 			return row;
-	if (any)
+	if (any && import_source_is_folder(source))
+		trace_error_set(error, TRACE_ERROR_IO,
+				"cannot read %s: it is a folder, and holds no recording", path);
+	else if (any)
 		trace_error_set(error, TRACE_ERROR_FORMAT,
 				"%s:1: the content is of no format that can be imported%s", path,
 				bytes == 0 ? ": it is empty" : "");
@@ -85,12 +94,14 @@ static const struct importer *choose(const struct import_source *source, const c
 
 /* ---- the ground truth ---- */
 
-/* What lies beside the input, NULL if nothing does. */
+/* What lies beside the input, or in it if it is a folder; NULL if nothing does. */
 static char *state_beside(const char *input)
 {
 	static const char *const names[] = { "ground-truth", "ground-truth.tar.zst",
 					     "ground-truth.tar" };
-	g_autofree char *folder = g_path_get_dirname(input);
+	g_autofree char *folder = g_file_test(input, G_FILE_TEST_IS_DIR)
+					  ? g_strdup(input)
+					  : g_path_get_dirname(input);
 
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
 		char *path = g_build_filename(folder, names[i], NULL);

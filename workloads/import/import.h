@@ -46,13 +46,12 @@ struct importer {
 const struct importer *importers(void);
 
 /*
- * Imports INPUT (plain, .gz, .xz, .zst, .bz2) into OUTPUT_KMT. A warning about what was skipped or
- * lost goes to g_message(). On failure nothing is left at OUTPUT_KMT, and the error is:
- *   TRACE_ERROR_FORMAT  the input or its ground truth is damaged: "trace error: FILE:LINE: ..." or
- *                       "trace error: FILE: byte N: ..."
- *   TRACE_ERROR_USAGE   unknown format name, or content that no importer knows
- *   TRACE_ERROR_IO      files that cannot be read or written
- * Cost: two passes; memory for the frames and live objects of the recording, not for its length.
+ * Imports INPUT (plain, .gz, .xz, .zst, .bz2; CTF: a folder) into OUTPUT_KMT. A warning about what
+ * was skipped or lost goes to g_message(). On failure nothing is left at OUTPUT_KMT, and the error
+ * is: TRACE_ERROR_FORMAT  the input or its ground truth is damaged: "trace error: FILE:LINE: ..."
+ * or "trace error: FILE: byte N: ..." TRACE_ERROR_USAGE   unknown format name, or content that no
+ * importer knows TRACE_ERROR_IO      files that cannot be read or written Cost: two passes; memory
+ * for the frames and live objects of the recording, not for its length.
  */
 bool import_file(const char *input, const char *output_kmt, const struct import_options *options,
 		 GError **error);
@@ -76,8 +75,14 @@ bool csv_detect(const unsigned char *head, size_t bytes, const char *name);
 bool csv_run(struct import_job *job, GError **error);
 bool recorder_detect(const unsigned char *head, size_t bytes, const char *name);
 bool recorder_run(struct import_job *job, GError **error);
+bool perf_json_detect(const unsigned char *head, size_t bytes, const char *name);
+bool perf_json_run(struct import_job *job, GError **error);
+bool ctf_detect(const unsigned char *head, size_t bytes, const char *name);
+bool ctf_run(struct import_job *job, GError **error);
 bool perf_script_detect(const unsigned char *head, size_t bytes, const char *name);
 bool perf_script_run(struct import_job *job, GError **error);
+bool tracefs_raw_detect(const unsigned char *head, size_t bytes, const char *name);
+bool tracefs_raw_run(struct import_job *job, GError **error);
 bool trace_dat_detect(const unsigned char *head, size_t bytes, const char *name);
 bool trace_dat_run(struct import_job *job, GError **error);
 

@@ -50,6 +50,8 @@ hash_blocks(uint32_t state[8], const unsigned char *data, size_t blocks)
 			word[i] = _mm_shuffle_epi8(
 				_mm_loadu_si128((const __m128i *)(const void *)(data + 16 * i)),
 				swap);
+			/* Unrolled, the words stay in registers. */
+#pragma GCC unroll 16
 		for (int i = 0; i < 16; i++) {
 			__m128i now = word[i & 3];
 			__m128i sum = _mm_add_epi32(

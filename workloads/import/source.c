@@ -26,7 +26,8 @@ struct import_source {
 	int hash_errno;	      /* why the hasher stopped early, 0 if it did not */
 	gint stop;	      /* atomic: the hasher is not needed any more */
 	bool empty;
-	int temporary; /* decompressed copy, -1 none */
+	bool is_folder; /* and has no content of its own */
+	int temporary;	/* decompressed copy, -1 none */
 	unsigned char head[HEAD_BYTES];
 	size_t head_bytes;
 	size_t head_taken;
@@ -165,12 +166,11 @@ struct import_source *import_source_open(const char *path, const char *folder, G
 	sha256_init(&source->sum);
 	source->fd = open(path, O_RDONLY | O_CLOEXEC);
 	bool opened = source->fd >= 0 && fstat(source->fd, &status) == 0;
-	if (opened && S_ISDIR(status.st_mode)) {
-		errno = EISDIR;
-		opened = false;
-	}
 	if (!opened)
 		system_error(source, "read", error);
+	source->is_folder = source->empty = opened && S_ISDIR(status.st_mode);
+	if (source->is_folder)
+		return source;
 	if (opened && S_ISREG(status.st_mode))
 		source->hasher = g_thread_new("hash", hash_file, source);
 	if (opened && open_archive(source, error) && fill_head(source, error))
@@ -199,6 +199,11 @@ void import_source_free(struct import_source *source)
 const char *import_source_path(const struct import_source *source)
 {
 	return source->path;
+}
+
+bool import_source_is_folder(const struct import_source *source)
+{
+	return source->is_folder;
 }
 
 const unsigned char *import_source_head(const struct import_source *source, size_t *bytes)
@@ -253,6 +258,11 @@ static bool copy_content(struct import_source *source, GError **error)
 
 int import_source_file(struct import_source *source, GError **error)
 {
+	if (source->is_folder) {
+		errno = EISDIR;
+		system_error(source, "read", error);
+		return -1;
+	}
 	bool plain = archive_filter_count(source->archive) <= 1;
 
 	if (plain && lseek(source->fd, 0, SEEK_CUR) >= 0)
@@ -262,8 +272,46 @@ int import_source_file(struct import_source *source, GError **error)
 	return source->temporary;
 }
 
+static bool hash_member(struct import_source *source, const char *name, GError **error)
+{
+	g_autofree char *path = g_build_filename(source->path, name, NULL);
+
+	if (g_file_test(path, G_FILE_TEST_IS_DIR))
+		return true;
+	close(source->fd);
+	source->fd = open(path, O_RDONLY | O_CLOEXEC);
+	sha256_update(&source->sum, (const unsigned char *)name, strlen(name) + 1);
+	ssize_t got = source->fd < 0 ? -1 : 0;
+	while (source->fd >= 0 && (got = read_block(source)) > 0)
+		;
+	return got == 0 || system_error(source, "read a file in", error);
+}
+
+static gint by_name(gconstpointer left, gconstpointer right)
+{
+	return strcmp(*(const char *const *)left, *(const char *const *)right);
+}
+
+/* Of the names and contents of its files, in the order of the names. */
+static char *hash_folder(struct import_source *source, GError **error)
+{
+	g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+	g_autoptr(GDir) folder = g_dir_open(source->path, 0, NULL);
+	const char *name;
+
+	while (folder && (name = g_dir_read_name(folder)) != NULL)
+		g_ptr_array_add(names, g_strdup(name));
+	g_ptr_array_sort(names, by_name);
+	for (guint i = 0; i < names->len; i++)
+		if (!hash_member(source, names->pdata[i], error))
+			return NULL;
+	return sha256_finish(&source->sum);
+}
+
 char *import_source_sha256(struct import_source *source, GError **error)
 {
+	if (source->is_folder)
+		return hash_folder(source, error);
 	ssize_t got = 0;
 
 	if (source->hasher)

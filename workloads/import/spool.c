@@ -14,37 +14,31 @@ struct spool {
 	size_t used;  /* bytes in buffer */
 	size_t taken; /* bytes of them read */
 	bool ended;   /* the file is read to its end */
-	unsigned char buffer[BUFFER_BYTES];
+	unsigned char buffer[BUFFER_BYTES + sizeof(struct event)];
 };
 
 #define UP_TO(member) (offsetof(struct event, u.member) + sizeof(((struct event *)NULL)->u.member))
 
-/* Bytes of struct event that a kind uses. */
+/* Bytes of struct event that a kind uses, 0: all. */
+static const uint8_t used_bytes[UINT8_MAX + 1] = {
+	[EVENT_FRAME_FREE] = UP_TO(frame.first_part),
+	[EVENT_FRAME_ALLOC] = UP_TO(frame),
+	[EVENT_FRAME_ALLOC_FAILED] = UP_TO(frame),
+	[EVENT_SPAWN] = UP_TO(process),
+	[EVENT_FORK] = UP_TO(process),
+	[EVENT_EXEC] = UP_TO(process),
+	[EVENT_EXIT] = UP_TO(process),
+	[EVENT_TOUCH] = UP_TO(touch),
+	[EVENT_MARKER] = UP_TO(marker),
+	[EVENT_BUDDY_TAKE] = UP_TO(buddy),
+	[EVENT_BUDDY_PUT] = UP_TO(buddy),
+	[EVENT_BUDDY_ISOLATE] = UP_TO(buddy),
+	[EVENT_BUDDY_FALLBACK] = UP_TO(buddy),
+};
+
 static size_t event_bytes(uint8_t kind)
 {
-	switch (kind) {
-	case EVENT_FRAME_FREE:
-		return UP_TO(frame.first_part);
-	case EVENT_FRAME_ALLOC:
-	case EVENT_FRAME_ALLOC_FAILED:
-		return UP_TO(frame);
-	case EVENT_SPAWN:
-	case EVENT_FORK:
-	case EVENT_EXEC:
-	case EVENT_EXIT:
-		return UP_TO(process);
-	case EVENT_TOUCH:
-		return UP_TO(touch);
-	case EVENT_MARKER:
-		return UP_TO(marker);
-	case EVENT_BUDDY_TAKE:
-	case EVENT_BUDDY_PUT:
-	case EVENT_BUDDY_ISOLATE:
-	case EVENT_BUDDY_FALLBACK:
-		return UP_TO(buddy);
-	default:
-		return sizeof(struct event);
-	}
+	return used_bytes[kind] ? used_bytes[kind] : sizeof(struct event);
 }
 
 static bool io_error(GError **error, const char *what)
@@ -123,7 +117,8 @@ bool spool_add(struct spool *spool, const struct event *event, GError **error)
 
 	if (spool->used + bytes > BUFFER_BYTES && !flush(spool, error))
 		return false;
-	memcpy(spool->buffer + spool->used, event, bytes);
+	/* The whole, of constant size; what is behind the part in use is overwritten. */
+	memcpy(spool->buffer + spool->used, event, sizeof *event);
 	spool->used += bytes;
 	spool->events++;
 	return true;
@@ -167,8 +162,9 @@ int spool_read(struct spool *spool, struct event *out, GError **error)
 		return 0;
 
 	size_t bytes = event_bytes(spool->buffer[spool->taken + offsetof(struct event, kind)]);
-	memcpy(out, spool->buffer + spool->taken, bytes);
-	memset((char *)out + bytes, 0, sizeof *out - bytes);
+	memcpy(out, spool->buffer + spool->taken, sizeof *out);
+	if (bytes < sizeof *out)
+		memset((char *)out + bytes, 0, sizeof *out - bytes);
 	spool->taken += bytes;
 	return 1;
 }

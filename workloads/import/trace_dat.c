@@ -1,52 +1,15 @@
-#include "workloads/import/import.h"
+#include "workloads/import/trace_dat.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
-#include "workloads/import/owners.h"
 #include "workloads/import/source.h"
-#include "workloads/import/trace_dat_wire.h"
+#include "workloads/import/wire.h"
+#include "workloads/trace.h"
 
-/*
- * trace.dat, versions 6 and 7 (trace-cmd.dat.v6(5), trace-cmd.dat.v7(5)): this side holds the
- * reading process on a short lead and turns its messages into raw events.
- */
-
-/* The reading process gets so much, and more for large files. */
-#define MEMORY_LIMIT	(UINT64_C(4) << 30)
-#define CPU_SECONDS	20
-#define CPU_PER_BYTE	(UINT64_C(1) << 20) /* one more second each */
-#define SILENCE_SECONDS 15
-#define FILE_LIMIT	(UINT64_C(1) << 30)
-#define MESSAGES	2048
-
-struct reading {
-	struct import_job *job;
-	pid_t child;
-	int pipe;
-	int chatter;	  /* what the libraries said on stderr */
-	int patience_ms;  /* without a message */
-	uint64_t records; /* events and malformed records so far */
-	uint64_t offset;  /* byte of the last one in the file */
-	GString *text;	  /* pieces so far */
-	GArray *strings;  /* uint32_t: owners' id by the child's */
-};
-
-static bool system_error(GError **error, const char *what)
-{
-	trace_error_set(error, TRACE_ERROR_IO, "cannot %s: %s", what, g_strerror(errno));
-	return false;
-}
-
-/* ---- version 7 is whole ---- */
+/* trace.dat, versions 6 and 7 (trace-cmd.dat.v6(5), trace-cmd.dat.v7(5)), through libtracecmd in a
+ * process of its own (trace_dat_child.c). */
 
 /* Sections known to trace-cmd.dat.v7(5); anything else is not a section. */
 #define SECTION_IDS	   64
@@ -102,276 +65,21 @@ static bool is_whole(const struct import_source *source, int file, uint64_t byte
 	return true;
 }
 
-/* ---- the reading process ---- */
-
-static void limit(int resource, uint64_t value)
-{
-	struct rlimit rlimit = { value, value };
-	setrlimit((__rlimit_resource_t)resource, &rlimit);
-}
-
-static _Noreturn void become_reader(int file, int pipe, int chatter, uint64_t bytes)
-{
-	char path[40];
-
-	/* An offset of its own, so that reading does not move the parent's. */
-	snprintf(path, sizeof path, "/proc/self/fd/%d", file);
-	int own = open(path, O_RDONLY);
-	int nothing = open("/dev/null", O_RDWR);
-	dup2(nothing, STDIN_FILENO);
-	dup2(nothing, STDOUT_FILENO);
-	dup2(chatter, STDERR_FILENO);
-	/* A crash ends the process at once, whatever handlers the program has. */
-	signal(SIGSEGV, SIG_DFL);
-	signal(SIGBUS, SIG_DFL);
-	signal(SIGFPE, SIG_DFL);
-	signal(SIGILL, SIG_DFL);
-	signal(SIGABRT, SIG_DFL);
-	limit(RLIMIT_CORE, 0);
-	limit(RLIMIT_CPU, CPU_SECONDS + bytes / CPU_PER_BYTE);
-	limit(RLIMIT_FSIZE, FILE_LIMIT + 64 * bytes);
-#ifndef __SANITIZE_ADDRESS__ /* its shadow does not fit any limit */
-	limit(RLIMIT_AS, MEMORY_LIMIT + 16 * bytes);
-#endif
-	trace_dat_child(own >= 0 ? own : file, pipe);
-}
-
-static bool start(struct reading *reading, GError **error)
-{
-	struct stat status;
-	int ends[2];
-	int file = import_source_file(reading->job->source, error);
-
-	if (file < 0)
-		return false;
-	if (fstat(file, &status) != 0 || pipe2(ends, O_CLOEXEC) != 0)
-		return system_error(error, "make a pipe");
-	if (!is_whole(reading->job->source, file, (uint64_t)status.st_size, error)) {
-		close(ends[0]);
-		close(ends[1]);
-		return false;
-	}
-	reading->chatter = memfd_create("chatter", MFD_CLOEXEC);
-	reading->patience_ms = 1000 * (SILENCE_SECONDS + (int)(status.st_size >> 24));
-	reading->child = fork();
-	if (reading->child == 0)
-		become_reader(file, ends[1], reading->chatter, (uint64_t)status.st_size);
-	close(ends[1]);
-	reading->pipe = ends[0];
-	return reading->child > 0 ? true : system_error(error, "start a process");
-}
-
-static void stop(struct reading *reading)
-{
-	if (reading->child > 0) {
-		kill(reading->child, SIGKILL);
-		while (waitpid(reading->child, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
-	if (reading->pipe >= 0)
-		close(reading->pipe);
-	if (reading->chatter >= 0)
-		close(reading->chatter);
-	g_string_free(reading->text, TRUE);
-	g_array_unref(reading->strings);
-}
-
-/* ---- errors ---- */
-
-/* The last thing that the libraries said, for the message; empty if they were silent. */
-static char *last_chatter(const struct reading *reading)
-{
-	char buffer[2048];
-	ssize_t size = lseek(reading->chatter, 0, SEEK_END);
-	ssize_t got = pread(reading->chatter, buffer, sizeof buffer - 1,
-			    MAX(0, size - (ssize_t)sizeof buffer + 1));
-
-	if (got <= 0)
-		return g_strdup("");
-	buffer[got] = '\0';
-	g_strchomp(buffer);
-	const char *newline = strrchr(buffer, '\n');
-	g_autofree char *line = g_utf8_make_valid(newline ? newline + 1 : buffer, -1);
-	g_strstrip(line);
-	return *line ? g_strdup_printf(" (%.200s)", line) : g_strdup("");
-}
-
-static bool broken(const struct reading *reading, const char *what, GError **error)
-{
-	g_autofree char *chatter = last_chatter(reading);
-
-	trace_error_set(error, TRACE_ERROR_FORMAT,
-			"%s: event %" G_GUINT64_FORMAT " (byte %" G_GUINT64_FORMAT "): %s%s",
-			import_source_path(reading->job->source), reading->records, reading->offset,
-			what, chatter);
-	return false;
-}
-
-/* The pipe has ended without WIRE_END. */
-static bool died(struct reading *reading, GError **error)
-{
-	int status = 0;
-	char what[80];
-
-	while (waitpid(reading->child, &status, 0) < 0 && errno == EINTR)
-		;
-	reading->child = 0;
-	if (WIFSIGNALED(status))
-		snprintf(what, sizeof what, "damaged: its reader was ended by signal %d (%s)",
-			 WTERMSIG(status), strsignal(WTERMSIG(status)));
-	else
-		snprintf(what, sizeof what, "damaged: its reader gave up");
-	return broken(reading, what, error);
-}
-
-static bool malformed(struct reading *reading, GError *problem, GError **error)
-{
-	char place[80];
-
-	snprintf(place, sizeof place, ": event %" G_GUINT64_FORMAT " (byte %" G_GUINT64_FORMAT ")",
-		 reading->records, reading->offset);
-	return import_malformed(reading->job, place, problem, error);
-}
-
-/* ---- messages ---- */
-
-static uint32_t string_of(const struct reading *reading, uint32_t id)
-{
-	return id > 0 && id <= reading->strings->len
-		       ? g_array_index(reading->strings, uint32_t, id - 1)
-		       : 0;
-}
-
-static void map_strings(const struct reading *reading, struct raw_event *raw)
-{
-	raw->name = string_of(reading, raw->name);
-	if (raw->kind == RAW_MARKER)
-		raw->u.marker.text = string_of(reading, raw->u.marker.text);
-	else if (raw->kind == RAW_CACHE_FREE)
-		raw->u.slab.cache = string_of(reading, raw->u.slab.cache);
-	else if (raw->kind >= RAW_FORK && raw->kind <= RAW_EXIT)
-		raw->u.process.text = string_of(reading, raw->u.process.text);
-}
-
-static bool take_event(struct reading *reading, struct wire_message *message, GError **error)
-{
-	GError *problem = NULL;
-
-	reading->offset = message->number;
-	map_strings(reading, &message->u.raw);
-	bool added = owners_add(reading->job->owners, &message->u.raw, &problem) ||
-		     malformed(reading, problem, error);
-	reading->records++;
-	return added;
-}
-
-static bool take_malformed(struct reading *reading, const struct wire_message *message,
-			   GError **error)
-{
-	reading->offset = message->number;
-	bool skipped = malformed(
-		reading, g_error_new_literal(TRACE_ERROR, TRACE_ERROR_FORMAT, reading->text->str),
-		error);
-	g_string_truncate(reading->text, 0);
-	reading->records++;
-	return skipped;
-}
-
-static void take_string(struct reading *reading)
-{
-	uint32_t id = owners_string(reading->job->owners, reading->text->str, reading->text->len);
-
-	g_array_append_val(reading->strings, id);
-	g_string_truncate(reading->text, 0);
-}
-
-/* Returns false with error, or without one at the end. */
-static bool take(struct reading *reading, struct wire_message *message, GError **error)
-{
-	switch ((enum wire_type)message->type) {
-	case WIRE_TEXT:
-		g_string_append_len(reading->text, message->u.piece,
-				    MIN(message->bytes, WIRE_PIECE));
-		return true;
-	case WIRE_STRING:
-		take_string(reading);
-		return true;
-	case WIRE_TASK:
-		owners_task(reading->job->owners, message->id, reading->text->str,
-			    reading->text->len);
-		g_string_truncate(reading->text, 0);
-		return true;
-	case WIRE_LOST:
-		return owners_lost(reading->job->owners, &message->u.raw, message->number, error);
-	case WIRE_EVENT:
-		return take_event(reading, message, error);
-	case WIRE_MALFORMED:
-		return take_malformed(reading, message, error);
-	case WIRE_FAILED:
-		return broken(reading, reading->text->str, error);
-	case WIRE_END:
-	case WIRE_NONE:
-		break;
-	}
-	return false;
-}
-
-/* Fills the buffer behind HAVE bytes. Returns how many came, 0 at the end, -1 with error. */
-static ssize_t receive(struct reading *reading, char *buffer, size_t have, size_t room,
-		       GError **error)
-{
-	struct pollfd waiting = { reading->pipe, POLLIN, 0 };
-	int ready;
-
-	do
-		ready = poll(&waiting, 1, reading->patience_ms);
-	while (ready < 0 && errno == EINTR);
-	if (ready == 0) {
-		broken(reading, "damaged: its reader got stuck", error);
-		return -1;
-	}
-	ssize_t got = read(reading->pipe, buffer + have, room - have);
-	if (got < 0)
-		system_error(error, "read a pipe");
-	return got;
-}
-
-static bool take_all(struct reading *reading, struct wire_message *messages, GError **error)
-{
-	size_t have = 0;
-
-	for (;;) {
-		ssize_t got = receive(reading, (char *)messages, have, MESSAGES * sizeof *messages,
-				      error);
-		if (got < 0)
-			return false;
-		if (got == 0)
-			return died(reading, error);
-		have += (size_t)got;
-		size_t whole = have / sizeof *messages;
-		for (size_t i = 0; i < whole; i++) {
-			if (messages[i].type == WIRE_END)
-				return true;
-			if (!take(reading, &messages[i], error))
-				return false;
-		}
-		have -= whole * sizeof *messages;
-		memmove(messages, messages + whole, have);
-	}
-}
-
 bool trace_dat_run(struct import_job *job, GError **error)
 {
-	struct reading reading = { .job = job, .pipe = -1, .chatter = -1 };
-	g_autofree struct wire_message *messages = g_new(struct wire_message, MESSAGES);
+	struct wire_input input = { .file = import_source_file(job->source, error) };
+	struct stat status;
 
-	reading.text = g_string_new(NULL);
-	reading.strings = g_array_new(FALSE, FALSE, sizeof(uint32_t));
-	bool done = start(&reading, error) && take_all(&reading, messages, error);
-	if (done && owners_taken(job->owners) == 0)
-		done = broken(&reading, "no event in the whole file", error);
-	stop(&reading);
-	return done;
+	if (input.file < 0)
+		return false;
+	if (fstat(input.file, &status) != 0) {
+		trace_error_set(error, TRACE_ERROR_IO, "cannot read %s: %s",
+				import_source_path(job->source), g_strerror(errno));
+		return false;
+	}
+	input.bytes = (uint64_t)status.st_size;
+	return is_whole(job->source, input.file, input.bytes, error) &&
+	       wire_run(job, &input, trace_dat_child, error);
 }
 
 /* Magic number of trace-cmd.dat(5), then "tracing". */

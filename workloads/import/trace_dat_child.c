@@ -1,48 +1,13 @@
-#include "workloads/import/trace_dat_wire.h"
+#include "workloads/import/trace_dat.h"
 
-#include <errno.h>
 #include <glib.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <trace-cmd.h>
-#include <unistd.h>
-#include "workloads/import/gfp.h"
-#include "workloads/import/map64.h"
-#include "workloads/import/text.h"
+#include "workloads/import/trace_record.h"
 
 /*
  * The reading process. It may die at any point; what it has sent until then stands. Nothing here is
  * freed: the process ends with the file.
  */
-
-#define OUT_MESSAGES 1024
-/* common_type has 16 bits. */
-#define EVENT_TYPES 65536
-#define NUMBERS	    8
-#define GFP_BITS    32
-
-/* Where a number lies in the records of one event type. */
-struct number {
-	uint16_t offset;
-	uint8_t size;
-	uint8_t field; /* enum raw_field */
-	bool is_signed;
-};
-
-/* What is known of one event type, from the formats in the file. */
-struct layout {
-	struct tep_event *event;
-	uint8_t kind;  /* enum raw_kind */
-	uint32_t name; /* string number, 0: the usual spelling */
-	int pid_offset;
-	uint32_t numbers;
-	struct number number[NUMBERS];
-	struct tep_format_field *text;
-	bool gfp_renumbered;
-	uint32_t gfp_bit[GFP_BITS]; /* the recording's bit -> bits of gfp.h */
-};
 
 /* One CPU of one buffer. */
 struct stream {
@@ -58,357 +23,12 @@ extern unsigned long long tracecmd_get_cpu_file_size(struct tracecmd_input *hand
 	__attribute__((weak));
 
 struct child {
-	int pipe;
+	struct wire_child *wire;
 	struct tep_handle *tep;
-	struct layout *layouts[EVENT_TYPES];
+	struct decoder *decoder;
 	struct stream *streams;
 	int stream_count;
-	GHashTable *strings;
-	struct map64 tasks; /* processes whose name was sent */
-	struct trace_seq text;
-	size_t used;
-	struct wire_message out[OUT_MESSAGES];
 };
-
-/* ---- sending ---- */
-
-static void flush(struct child *child)
-{
-	const char *bytes = (const char *)child->out;
-	size_t left = child->used * sizeof *child->out;
-
-	while (left > 0) {
-		ssize_t wrote = write(child->pipe, bytes, left);
-		if (wrote < 0 && errno == EINTR)
-			continue;
-		if (wrote < 0)
-			_exit(1); /* nobody listens any more */
-		bytes += wrote;
-		left -= (size_t)wrote;
-	}
-	child->used = 0;
-}
-
-static struct wire_message *message(struct child *child, enum wire_type type)
-{
-	if (child->used == OUT_MESSAGES)
-		flush(child);
-	struct wire_message *next = &child->out[child->used++];
-	next->type = (uint8_t)type;
-	next->bytes = 0;
-	next->pad = 0;
-	next->id = 0;
-	next->number = 0;
-	return next;
-}
-
-static struct wire_message *message_text(struct child *child, enum wire_type type, const char *text,
-					 size_t bytes)
-{
-	while (bytes > 0) {
-		size_t piece = MIN(bytes, WIRE_PIECE);
-		struct wire_message *part = message(child, WIRE_TEXT);
-		part->bytes = (uint8_t)piece;
-		memcpy(part->u.piece, text, piece);
-		text += piece;
-		bytes -= piece;
-	}
-	return message(child, type);
-}
-
-static _Noreturn void fail(struct child *child, const char *text)
-{
-	message_text(child, WIRE_FAILED, text, strlen(text));
-	flush(child);
-	_exit(0);
-}
-
-static void malformed(struct child *child, uint64_t offset, const char *format, ...)
-	G_GNUC_PRINTF(3, 4);
-static void malformed(struct child *child, uint64_t offset, const char *format, ...)
-{
-	char text[200];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(text, sizeof text, format, args);
-	va_end(args);
-	message_text(child, WIRE_MALFORMED, text, strlen(text))->number = offset;
-}
-
-static uint32_t send_string(struct child *child, const char *text, size_t bytes)
-{
-	g_autofree char *copy = g_strndup(text, bytes);
-	gpointer id = g_hash_table_lookup(child->strings, copy);
-
-	if (!id) {
-		id = GUINT_TO_POINTER(g_hash_table_size(child->strings) + 1);
-		message_text(child, WIRE_STRING, copy, strlen(copy))->id = GPOINTER_TO_UINT(id);
-		g_hash_table_insert(child->strings, g_steal_pointer(&copy), id);
-	}
-	return GPOINTER_TO_UINT(id);
-}
-
-static void send_task(struct child *child, uint32_t pid)
-{
-	if (map64_find(&child->tasks, pid))
-		return;
-	map64_put(&child->tasks, pid, 1);
-	const char *name = tep_data_comm_from_pid(child->tep, (int)pid);
-	if (name && *name && strcmp(name, "<...>") != 0)
-		message_text(child, WIRE_TASK, name, strlen(name))->id = pid;
-}
-
-/* ---- formats ---- */
-
-/* Our field for one of the recording's; an older kernel's struct page pointers included. */
-static void learn_number(struct layout *layout, const struct tep_format_field *field)
-{
-	enum raw_field known = raw_field_find(field->name, strlen(field->name));
-	bool fits = field->size == 1 || field->size == 2 || field->size == 4 || field->size == 8;
-
-	if (known == RAW_FIELD_NONE || layout->numbers == NUMBERS || !fits || field->offset < 0 ||
-	    field->offset > UINT16_MAX)
-		return;
-	layout->number[layout->numbers++] =
-		(struct number){ (uint16_t)field->offset, (uint8_t)field->size, (uint8_t)known,
-				 (field->flags & TEP_FIELD_IS_SIGNED) != 0 };
-}
-
-static const char *text_field_name(uint8_t kind)
-{
-	switch ((enum raw_kind)kind) {
-	case RAW_MARKER:
-		return "buf";
-	case RAW_EXEC:
-		return "filename";
-	case RAW_FORK:
-		return "child_comm";
-	case RAW_EXIT:
-		return "comm";
-	case RAW_CACHE_FREE:
-		return "name";
-	default:
-		return NULL;
-	}
-}
-
-static const struct tep_print_flag_sym *find_flags(const struct tep_print_arg *arg)
-{
-	if (!arg)
-		return NULL;
-	if (arg->type == TEP_PRINT_FLAGS)
-		return arg->flags.flags;
-	if (arg->type != TEP_PRINT_OP)
-		return NULL;
-	const struct tep_print_flag_sym *flags = find_flags(arg->op.left);
-	return flags ? flags : find_flags(arg->op.right);
-}
-
-/* The format says which bit each flag's name has in this kernel. */
-static void learn_gfp(struct layout *layout)
-{
-	const struct tep_print_flag_sym *flag = NULL;
-
-	for (const struct tep_print_arg *arg = layout->event->print_fmt.args; arg && !flag;
-	     arg = arg->next)
-		flag = find_flags(arg);
-	for (int bit = 0; bit < GFP_BITS; bit++)
-		layout->gfp_bit[bit] = UINT32_C(1) << bit;
-	for (; flag; flag = flag->next) {
-		uint64_t bits = flag->value ? strtoull(flag->value, NULL, 0) : 0;
-		uint32_t ours;
-		if (!flag->str || bits == 0 || bits > UINT32_MAX || (bits & (bits - 1)) != 0 ||
-		    !gfp_name_bits(flag->str, strlen(flag->str), &ours))
-			continue;
-		/* GFP_NOWAIT and its like stand for their one bit of old as well. */
-		if ((ours & (ours - 1)) != 0)
-			continue;
-		layout->gfp_bit[__builtin_ctzll(bits)] = ours;
-		layout->gfp_renumbered |= ours != bits;
-	}
-}
-
-static struct layout *learn(struct child *child, int type)
-{
-	struct tep_event *event = tep_find_event(child->tep, type);
-	bool spelled;
-
-	if (!event || !event->name)
-		return NULL;
-	struct layout *layout = g_new0(struct layout, 1);
-	layout->event = event;
-	layout->kind = (uint8_t)raw_kind_find(event->name, strlen(event->name), &spelled);
-	if (spelled || layout->kind == RAW_OTHER)
-		layout->name = send_string(child, event->name, strlen(event->name));
-	const struct tep_format_field *pid = tep_find_common_field(event, "common_pid");
-	layout->pid_offset = pid && pid->size == 4 ? pid->offset : -1;
-	for (const struct tep_format_field *field = event->format.fields; field;
-	     field = field->next)
-		learn_number(layout, field);
-	const char *text = text_field_name(layout->kind);
-	if (text)
-		layout->text = tep_find_field(event, text);
-	learn_gfp(layout);
-	return layout;
-}
-
-/* ---- records ---- */
-
-static uint64_t read_number(struct child *child, const char *data, const struct number *number)
-{
-	uint64_t value = tep_read_number(child->tep, data + number->offset, number->size);
-
-	if (number->is_signed && number->size < 8) {
-		unsigned shift = 64 - 8u * number->size;
-		value = (uint64_t)((int64_t)(value << shift) >> shift);
-	}
-	return value;
-}
-
-/* The text of a record; false where it lies outside of it. */
-static bool read_text(struct child *child, const struct tep_record *record,
-		      const struct tep_format_field *field, struct span *out)
-{
-	size_t size = (size_t)record->size, offset = (size_t)field->offset,
-	       bytes = (size_t)field->size;
-	const char *data = record->data;
-
-	if (field->flags & TEP_FIELD_IS_DYNAMIC) {
-		if (offset + 4 > size)
-			return false;
-		uint64_t where = tep_read_number(child->tep, data + offset, 4);
-		size_t base = field->flags & TEP_FIELD_IS_RELATIVE ? offset + 4 : 0;
-		offset = base + (where & 0xffff);
-		bytes = where >> 16 & 0xffff;
-	} else if (bytes == 0 && offset <= size) {
-		bytes = size - offset; /* buf[] goes on to the end */
-	}
-	if (offset > size || bytes > size - offset)
-		return false;
-	out->begin = data + offset;
-	out->end = out->begin + strnlen(out->begin, bytes);
-	return true;
-}
-
-static void translate_gfp(const struct layout *layout, struct raw_event *raw)
-{
-	uint32_t ours = 0;
-
-	for (uint32_t left = raw->gfp; left; left &= left - 1)
-		ours |= layout->gfp_bit[__builtin_ctz(left)];
-	raw->gfp = ours;
-}
-
-static bool read_numbers(struct child *child, const struct tep_record *record,
-			 const struct layout *layout, struct raw_event *raw)
-{
-	struct raw_fields fields;
-	const char *name = layout->event->name;
-
-	memset(&fields, 0, sizeof fields);
-	for (uint32_t i = 0; i < layout->numbers; i++) {
-		const struct number *number = &layout->number[i];
-		if (number->offset + number->size > record->size) {
-			malformed(child, record->offset, "%s of %d bytes is too short", name,
-				  record->size);
-			return false;
-		}
-		fields.value[number->field] = read_number(child, record->data, number);
-		fields.found |= 1u << number->field;
-	}
-	enum raw_field missing = raw_build(raw, &fields);
-	if (missing != RAW_FIELD_NONE) {
-		malformed(child, record->offset, "%s without %s", name, raw_field_name(missing));
-		return false;
-	}
-	if (layout->gfp_renumbered)
-		translate_gfp(layout, raw);
-	return true;
-}
-
-/* An event of no known kind: the numbers in its text, so that both routes give the same. */
-static void read_other(struct child *child, struct tep_record *record, struct raw_event *raw)
-{
-	trace_seq_reset(&child->text);
-	tep_print_event(child->tep, &child->text, record, "%s", TEP_PRINT_INFO);
-	struct span text = { child->text.buffer, child->text.buffer + child->text.len };
-	raw->u.other.count = text_values(text, raw->u.other.value, RAW_VALUES);
-}
-
-static bool read_string(struct child *child, const struct tep_record *record,
-			const struct layout *layout, struct raw_event *raw)
-{
-	struct span text = { "", "" };
-	uint32_t id = 0;
-
-	if (layout->text && !read_text(child, record, layout->text, &text)) {
-		malformed(child, record->offset, "%s: its %s lies outside of the record",
-			  layout->event->name, layout->text->name);
-		return false;
-	}
-	if (raw->kind == RAW_MARKER)
-		while (text.end > text.begin && text.end[-1] == '\n')
-			text.end--;
-	if (layout->text)
-		id = send_string(child, text.begin, span_bytes(text));
-	if (raw->kind == RAW_MARKER)
-		raw->u.marker.text = id;
-	else if (raw->kind == RAW_CACHE_FREE)
-		raw->u.slab.cache = id;
-	else
-		raw->u.process.text = id;
-	return true;
-}
-
-static bool read_record(struct child *child, struct tep_record *record, struct raw_event *raw)
-{
-	int type = tep_data_type(child->tep, record);
-	struct layout *layout = NULL;
-
-	if (type >= 0 && type < EVENT_TYPES) {
-		if (!child->layouts[type])
-			child->layouts[type] = learn(child, type);
-		layout = child->layouts[type];
-	}
-	if (!layout || layout->pid_offset < 0 || layout->pid_offset + 4 > record->size) {
-		malformed(child, record->offset, "no format for a record of type %d and %d bytes",
-			  type, record->size);
-		return false;
-	}
-	memset(raw, 0, sizeof *raw);
-	raw->time_ns = record->ts;
-	raw->cpu = (uint16_t)MIN((unsigned)record->cpu, UINT16_MAX);
-	raw->kind = layout->kind;
-	raw->name = layout->name;
-	raw->pid = (uint32_t)tep_read_number(child->tep,
-					     (const char *)record->data + layout->pid_offset, 4);
-	send_task(child, raw->pid);
-	if (raw->kind == RAW_OTHER) {
-		read_other(child, record, raw);
-		return true;
-	}
-	return read_numbers(child, record, layout, raw) &&
-	       (!text_field_name(raw->kind) || read_string(child, record, layout, raw));
-}
-
-static void send_record(struct child *child, struct tep_record *record)
-{
-	struct raw_event raw;
-
-	if (record->missed_events != 0) {
-		struct wire_message *lost = message(child, WIRE_LOST);
-		memset(&lost->u.raw, 0, sizeof lost->u.raw);
-		lost->u.raw.time_ns = record->ts;
-		lost->u.raw.cpu = (uint16_t)MIN((unsigned)record->cpu, UINT16_MAX - 1);
-		lost->number = record->missed_events > 0 ? (uint64_t)record->missed_events : 0;
-	}
-	if (!read_record(child, record, &raw))
-		return;
-	struct wire_message *next = message(child, WIRE_EVENT);
-	next->number = record->offset;
-	next->u.raw = raw;
-}
 
 /* ---- the file ---- */
 
@@ -441,10 +61,10 @@ static void check_ends(struct child *child)
 		uint64_t bytes = tracecmd_get_cpu_file_size(stream->handle, stream->cpu);
 		uint64_t read = stream->last - stream->first / page * page;
 		if (bytes > 0 && read + page < bytes)
-			malformed(child, stream->last,
-				  "data of CPU %d damaged behind byte %" G_GUINT64_FORMAT
-				  " of %" G_GUINT64_FORMAT,
-				  stream->cpu, read, bytes);
+			wire_malformed(child->wire, stream->last,
+				       "data of CPU %d damaged behind byte %" G_GUINT64_FORMAT
+				       " of %" G_GUINT64_FORMAT,
+				       stream->cpu, read, bytes);
 	}
 }
 
@@ -465,37 +85,34 @@ static void open_streams(struct child *child, int file)
 {
 	struct tracecmd_input *handle = tracecmd_open_fd(file, TRACECMD_FL_LOAD_NO_PLUGINS);
 	if (!handle)
-		fail(child, "not a whole trace.dat");
+		wire_fail(child->wire, "not a whole trace.dat");
 	child->tep = tracecmd_get_tep(handle);
 	int cpus = child->tep ? tep_get_cpus(child->tep) : 0;
 	if (cpus <= 0 || cpus >= UINT16_MAX)
-		fail(child, "no sane number of CPUs");
+		wire_fail(child->wire, "no sane number of CPUs");
 	add_streams(child, handle, cpus);
 	for (int i = 0; i < tracecmd_buffer_instances(handle); i++) {
 		struct tracecmd_input *instance = tracecmd_buffer_instance_handle(handle, i);
 		if (!instance)
-			fail(child, "a buffer instance that cannot be read");
+			wire_fail(child->wire, "a buffer instance that cannot be read");
 		add_streams(child, instance, cpus);
 	}
 }
 
-void trace_dat_child(int file, int pipe)
+void trace_dat_child(const struct wire_input *input, struct wire_end end)
 {
 	struct child *child = g_new0(struct child, 1);
 	struct stream *stream;
 
 	tracecmd_set_loglevel(TEP_LOG_WARNING);
-	child->pipe = pipe;
-	child->strings = g_hash_table_new(g_str_hash, g_str_equal);
-	trace_seq_init(&child->text);
-	open_streams(child, file);
+	child->wire = wire_child_new(end);
+	open_streams(child, input->file);
+	child->decoder = decoder_new(child->wire, child->tep);
 	while ((stream = earliest(child)) != NULL) {
-		send_record(child, stream->record);
+		decoder_send(child->decoder, stream->record);
 		tracecmd_free_record(stream->record);
 		advance(stream);
 	}
 	check_ends(child);
-	message(child, WIRE_END);
-	flush(child);
-	_exit(0);
+	wire_end(child->wire);
 }

@@ -172,6 +172,18 @@ static uint64_t table_entry(unsigned path, unsigned level, bool tame)
 	return table | bits;
 }
 
+/* Physical address bits 38:32 of a 4 MiB page, at 19:13 of its entry: where no machine here has
+ * RAM. Address bit 39 is reserved on the smaller ones. */
+static uint64_t random_pse36_bits(void)
+{
+	return (uint64_t)random_below(128) << 13;
+}
+
+static uint64_t pse36_place(uint64_t entry)
+{
+	return (entry & 0xfe000) << (32 - 13);
+}
+
 static uint64_t leaf_entry(unsigned level, uint64_t place, bool tame)
 {
 	unsigned shift = level_shift(level);
@@ -182,7 +194,7 @@ static uint64_t leaf_entry(unsigned level, uint64_t place, bool tame)
 	} else {
 		bits |= X86_PTE_PS | (random32() & X86_PTE_LARGE_PAT);
 		if (machine.mode == ORACLE_32BIT)
-			bits |= some(tame ? 0 : 3, 1u << 21);
+			bits |= some(tame ? 0 : 3, 1u << 21) | some(10, random_pse36_bits());
 		else
 			bits |= some(tame ? 0 : 3, 1u << (13 + random_below(shift - 13)));
 	}
@@ -232,6 +244,8 @@ static void build_path(struct test_case *test, unsigned number, uint64_t va, uin
 				path->place = test->path[0].place + (va - test->va);
 			else
 				path->place = (place & ~mask) | (va & mask);
+			if (!shared && machine.mode == ORACLE_32BIT && level == 1)
+				path->place |= pse36_place(value);
 			return;
 		}
 		table = value & (machine.mode == ORACLE_32BIT ? 0xfffff000u : 0xfffffff000ull);
@@ -268,12 +282,28 @@ static uint64_t random_upper_bits(void)
 	return va;
 }
 
+/* A page that ends where canonical addresses do. Nothing can be mapped behind it. */
+static void new_boundary_case(struct test_case *test)
+{
+	unsigned bits = machine.mode == ORACLE_5LEVEL ? 57 : 48;
+	uint64_t place = ORACLE_POOL + (1 + random_below(7)) * 0x200000ull;
+
+	test->canonical = true;
+	test->left_in_page = 1 + random_below(7);
+	test->va = (1ull << (bits - 1)) - test->left_in_page;
+	build_path(test, 0, test->va, place - test->left_in_page);
+}
+
 static void new_case(struct test_case *test)
 {
 	uint64_t place = ORACLE_POOL + (random_below(ORACLE_POOL_BYTES - 0x4000) & ~7u);
 	uint64_t gib = 0x3fffffff;
 
 	memset(test, 0, sizeof(*test));
+	if (wide() && percent(2)) {
+		new_boundary_case(test);
+		return;
+	}
 	if (percent(15)) {
 		test->left_in_page = 1 + random_below(7);
 		place = (place | 0xfff) + 1 - test->left_in_page;
@@ -334,6 +364,12 @@ static void set_keys(struct oracle_record *r)
 		r->pkrs = 0;
 }
 
+/* There is nothing to execute there, nor a descriptor. */
+static bool beyond_ram(const struct test_case *test)
+{
+	return (test->path[0].place | test->path[1].place) >> 32;
+}
+
 static enum oracle_type random_type(const struct test_case *test)
 {
 	unsigned choice = random_below(100);
@@ -342,9 +378,9 @@ static enum oracle_type random_type(const struct test_case *test)
 		return ORACLE_READ;
 	if (choice < 65)
 		return ORACLE_WRITE;
-	if (choice < 77 || !test->canonical)
+	if (choice < 77 || beyond_ram(test))
 		return ORACLE_RMW;
-	if (choice < 92 || test->left_in_page)
+	if (choice < 92 || test->left_in_page || !test->canonical)
 		return ORACLE_FETCH;
 	return ORACLE_IMPLICIT;
 }

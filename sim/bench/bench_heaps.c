@@ -1,0 +1,463 @@
+/*
+ * Kernel heaps against the C library's malloc and others, under the same events through the same
+ * loop, on one thread.
+ *
+ * glibc's, mimalloc and jemalloc define malloc itself, so each runs in a process of its own:
+ * `kmemlab bench malloc` under LD_PRELOAD, which measures whatever malloc it has and says which
+ * that is. Rounds take turns: every round measures the heaps here and each malloc in its process.
+ *
+ * Both sides are warmed by one run of the load and keep what they cached. An object's first and
+ * last bytes are written. A load is generated: allocations and frees, all freed at its end.
+ */
+#include <dlfcn.h>
+#include <json-glib/json-glib.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "alloc/reach.h"
+#include "sim/bench/bench.h"
+#include "sim/kernel.h"
+#include "sim/lab.h"
+#include "workloads/generate/generate.h"
+#include "workloads/trace.h"
+
+#define EVENTS_FULL 200000u
+#define SEED	    1
+
+static const char *const load_names[] = { "larson", "power-law", "kernel-boot" };
+#define LOADS G_N_ELEMENTS(load_names)
+
+static const struct rival {
+	const char *name, *library; /* NULL: what there is without LD_PRELOAD */
+	const char *symbol;	    /* by which a process knows that it has it */
+} rivals[] = {
+	{ "glibc", NULL, NULL },
+	{ "mimalloc", "libmimalloc.so.2", "mi_version" },
+	{ "jemalloc", "libjemalloc.so.2", "mallctl" },
+};
+#define RIVALS	 G_N_ELEMENTS(rivals)
+#define MIMALLOC 1
+
+struct bench_event {
+	uint32_t handle;
+	uint32_t bytes; /* 0: free */
+	uint32_t align;
+};
+
+struct load {
+	GArray *events; /* struct bench_event */
+	void **object;	/* by handle */
+};
+
+/* What the loop drives. */
+struct driver {
+	void *(*alloc)(void *context, uint64_t bytes, uint32_t align);
+	void (*free)(void *context, void *object);
+	void *context;
+};
+
+/* ---- the loop ---- */
+
+static void run_load(const struct load *load, const struct driver *driver)
+{
+	for (guint i = 0; i < load->events->len; i++) {
+		const struct bench_event *event =
+			&g_array_index(load->events, struct bench_event, i);
+		if (event->bytes) {
+			char *at = driver->alloc(driver->context, event->bytes, event->align);
+			if (at)
+				at[0] = at[event->bytes - 1] = 1;
+			load->object[event->handle] = at;
+		} else {
+			driver->free(driver->context, load->object[event->handle]);
+		}
+	}
+}
+
+/* ns an event. */
+static double time_load(const struct load *load, const struct driver *driver)
+{
+	uint64_t begin = bench_cpu_ns();
+
+	run_load(load, driver);
+	return (double)(bench_cpu_ns() - begin) / load->events->len;
+}
+
+/* ---- loads ---- */
+
+static void take_event(struct load *load, const struct event *event)
+{
+	struct bench_event one = { .handle = (uint32_t)event->u.heap.handle };
+
+	if (event->kind == EVENT_HEAP_ALLOC) {
+		one.bytes = (uint32_t)CLAMP(event->u.heap.bytes, 1, UINT32_MAX);
+		one.align = MAX(event->u.heap.align_bytes, HEAP_ALIGN_DEFAULT);
+	} else if (event->kind != EVENT_HEAP_FREE) {
+		return;
+	}
+	g_array_append_val(load->events, one);
+}
+
+static bool read_load(const char *path, struct load *load, GError **error)
+{
+	struct trace_reader *reader = trace_reader_open(path, error);
+	const struct event *events;
+	int count = 0;
+
+	if (!reader)
+		return false;
+	load->events = g_array_new(FALSE, FALSE, sizeof(struct bench_event));
+	load->object = g_new0(void *, trace_reader_meta(reader)->handles);
+	while ((count = trace_reader_next_block(reader, &events, error)) > 0)
+		for (int i = 0; i < count; i++)
+			take_event(load, &events[i]);
+	trace_reader_free(reader);
+	return count == 0;
+}
+
+static bool make_load(const char *name, uint64_t scale, struct load *load, GError **error)
+{
+	const struct generator *generator = generator_find(name);
+	struct generate_options options;
+	char *path = NULL, *events = g_strdup_printf("events=%" G_GUINT64_FORMAT,
+						     MAX(1000, EVENTS_FULL / 100 * scale));
+	int fd = g_file_open_tmp("kmemlab-bench-XXXXXX.kmt", &path, error);
+
+	generate_defaults(generator, &options);
+	options.seed = SEED;
+	options.memory_map = machine_pc_map(options.value[GENERATE_RAM]);
+	bool fine = fd >= 0 && generate_set(generator, &options, events, error) &&
+		    generate(generator, &options, path, error) && read_load(path, load, error);
+	g_array_unref(options.memory_map);
+	if (fd >= 0) {
+		close(fd);
+		unlink(path);
+	}
+	g_free(path);
+	g_free(events);
+	return fine;
+}
+
+static void loads_clear(struct load *loads)
+{
+	for (unsigned i = 0; i < LOADS; i++) {
+		if (loads[i].events)
+			g_array_unref(loads[i].events);
+		g_free(loads[i].object);
+	}
+}
+
+static bool loads_make(struct load *loads, uint64_t scale, GError **error)
+{
+	for (unsigned i = 0; i < LOADS; i++)
+		if (!make_load(load_names[i], scale, &loads[i], error))
+			return false;
+	return true;
+}
+
+/* ---- this process's malloc ---- */
+
+static void *malloc_alloc(void *context, uint64_t bytes, uint32_t align)
+{
+	(void)context;
+	return align <= 16 ? malloc(bytes)
+			   : aligned_alloc(align, (bytes + align - 1) & ~(uint64_t)(align - 1));
+}
+
+static void malloc_free(void *context, void *object)
+{
+	(void)context;
+	free(object);
+}
+
+static const struct driver malloc_driver = { malloc_alloc, malloc_free, NULL };
+
+static const char *malloc_name(void)
+{
+	for (unsigned i = 0; i < RIVALS; i++)
+		if (rivals[i].symbol && dlsym(RTLD_DEFAULT, rivals[i].symbol))
+			return rivals[i].name;
+	return rivals[0].name;
+}
+
+bool bench_malloc(const struct bench_options *options, GArray *figures, GError **error)
+{
+	struct load loads[LOADS] = { 0 };
+	bool fine = loads_make(loads, options->scale, error);
+
+	for (unsigned i = 0; fine && i < LOADS; i++) {
+		time_load(&loads[i], &malloc_driver);
+		double ns = time_load(&loads[i], &malloc_driver);
+		struct bench_figure figure = {
+			.name = g_strdup_printf("malloc/%s/%s", malloc_name(), load_names[i]),
+			.value = ns,
+			.unit = "ns/event",
+			.yardstick = "itself",
+			.yardstick_value = ns,
+			.ratio = 1,
+		};
+		g_array_append_val(figures, figure);
+	}
+	loads_clear(loads);
+	return fine;
+}
+
+/* ---- the same in a process with another malloc ---- */
+
+/* NULL: it could not be run. Values by load, negative where there is none. */
+static bool parse_child(const char *text, const char *rival, double *ns)
+{
+	JsonParser *parser = json_parser_new();
+	bool fine = json_parser_load_from_data(parser, text, -1, NULL);
+	JsonNode *root = fine ? json_parser_get_root(parser) : NULL;
+	JsonArray *rows = root && JSON_NODE_HOLDS_ARRAY(root) ? json_node_get_array(root) : NULL;
+	unsigned found = 0;
+
+	for (guint r = 0; rows && r < json_array_get_length(rows); r++) {
+		JsonObject *row = json_array_get_object_element(rows, r);
+		for (unsigned i = 0; i < LOADS; i++) {
+			char *name = g_strdup_printf("malloc/%s/%s", rival, load_names[i]);
+			if (g_strcmp0(json_object_get_string_member(row, "name"), name) == 0) {
+				ns[i] = json_object_get_double_member(row, "value");
+				found++;
+			}
+			g_free(name);
+		}
+	}
+	g_object_unref(parser);
+	return found == LOADS;
+}
+
+static bool run_rival(const struct rival *rival, uint64_t scale, double *ns)
+{
+	char *percent = g_strdup_printf("%" G_GUINT64_FORMAT, scale), *text = NULL;
+	const char *const argv[] = { "/proc/self/exe", "bench", "malloc", "--json",
+				     "--scale",	       percent, NULL };
+	char **environment = g_get_environ();
+	int status = -1;
+
+	if (rival->library)
+		environment = g_environ_setenv(environment, "LD_PRELOAD", rival->library, TRUE);
+	bool fine =
+		g_spawn_sync(NULL, (char **)(uintptr_t)argv, environment,
+			     G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, &text, NULL, &status, NULL) &&
+		status == 0 && parse_child(text, rival->name, ns);
+	g_strfreev(environment);
+	g_free(percent);
+	g_free(text);
+	return fine;
+}
+
+/* ---- kernel heaps ---- */
+
+struct bench_heap {
+	struct machine *machine;
+	struct frames frames;
+	struct heap heap;
+};
+
+static void *kernel_alloc(void *context, uint64_t bytes, uint32_t align)
+{
+	const struct bench_heap *bench = context;
+	struct heap_request request = { .bytes = bytes, .align_bytes = align };
+	void *at = NULL;
+
+	return heap_alloc(&bench->heap, &request, &at) == KERR_OK ? at : NULL;
+}
+
+static void kernel_free(void *context, void *object)
+{
+	const struct bench_heap *bench = context;
+
+	if (heap_free(&bench->heap, object) != KERR_OK)
+		g_error("lab error: bench: a heap refuses its own object");
+}
+
+static bool start_heap(struct bench_heap *bench, const struct heap_ops *ops, GError **error)
+{
+	const struct boot_result *boot = &bench->machine->boot;
+	struct heap_config config;
+	struct frame_block block;
+	const char *why = "";
+
+	heap_config_defaults(ops, &config);
+	bench->frames = boot->frames;
+	config.frames = bench->frames;
+	config.map = &boot->map;
+	config.reach = (struct reach){ .direct = bench->machine->params.direct_map,
+				       .direct_end = boot->map.end };
+	config.reach.base = machine_pointer(bench->machine, config.reach.direct);
+	uint64_t bytes = ops->state_bytes(&config, &why);
+	struct frame_request request = { .frames = (uint32_t)frames_for_bytes(bytes),
+					 .align_frames = 1 };
+	if (!bytes || frame_alloc(&bench->frames, &request, &block) != KERR_OK)
+		return lab_usage(error, "heap %s does not start: %s", ops->name, why);
+	bench->heap = (struct heap){ ops, frame_direct(&config.reach, block.first) };
+	memset(bench->heap.state, 0, request.frames * FRAME_BYTES);
+	return ops->init(bench->heap.state, &config) == KERR_OK ||
+	       lab_usage(error, "heap %s does not start", ops->name);
+}
+
+/* A machine of its own for each measurement: CPU time of the second run of the load. */
+static bool time_heap(const struct heap_ops *ops, const struct load *load, double *ns,
+		      GError **error)
+{
+	struct machine_config *config = machine_config_new("pc-512m", error);
+	struct bench_heap bench = { 0 };
+	struct driver driver = { kernel_alloc, kernel_free, &bench };
+	struct frame_config frames;
+
+	bench.machine = config ? machine_new(config, error) : NULL;
+	if (config)
+		machine_config_free(config);
+	if (!bench.machine)
+		return false;
+	frame_config_defaults(frame_find("buddy"), &frames);
+	machine_enter(bench.machine);
+	bool fine = machine_boot(bench.machine, kernels[PASS_NATIVE].boot, frame_find("buddy"),
+				 &frames, error) &&
+		    start_heap(&bench, ops, error);
+	if (fine) {
+		run_load(load, &driver);
+		*ns = time_load(load, &driver);
+	}
+	machine_leave();
+	machine_free(bench.machine);
+	return fine;
+}
+
+/* ---- figures ---- */
+
+struct rounds {
+	double heap[16][LOADS][BENCH_ROUNDS];
+	double rival[RIVALS][LOADS][BENCH_ROUNDS];
+	bool there[RIVALS];
+};
+
+/* General-purpose heaps: objects of any size, freed one by one. */
+static unsigned contestants(const struct heap_ops **heaps)
+{
+	const unsigned wanted = HEAP_CAP_FREE | HEAP_CAP_ANY_SIZE;
+	unsigned count = 0;
+
+	for (const struct heap_ops *const *ops = heap_registry; *ops && count < 16; ops++)
+		if (((*ops)->caps & wanted) == wanted)
+			heaps[count++] = *ops;
+	return count;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double median(const double *values)
+{
+	double sorted[BENCH_ROUNDS];
+
+	memcpy(sorted, values, sizeof(sorted));
+	qsort(sorted, BENCH_ROUNDS, sizeof(*sorted), compare_doubles);
+	return sorted[BENCH_ROUNDS / 2];
+}
+
+static void add_figure(GArray *figures, char *name, const double *real, const double *bare,
+		       const char *yardstick, double goal)
+{
+	double ratios[BENCH_ROUNDS];
+
+	for (unsigned r = 0; r < BENCH_ROUNDS; r++)
+		ratios[r] = bare ? real[r] / bare[r] : 0;
+	struct bench_figure figure = {
+		.name = name,
+		.value = median(real),
+		.unit = "ns/event",
+		.yardstick = yardstick,
+		.yardstick_value = bare ? median(bare) : 0,
+		.ratio = median(ratios),
+		.goal = bare ? goal : 0,
+	};
+	g_array_append_val(figures, figure);
+}
+
+static const char *absent(unsigned rival)
+{
+	static const char *const texts[] = { "glibc (did not run)", "mimalloc (not installed)",
+					     "jemalloc (not installed)" };
+
+	return texts[rival];
+}
+
+static void add_heap(GArray *figures, const struct rounds *rounds, const struct heap_ops *ops,
+		     unsigned h)
+{
+	for (unsigned l = 0; l < LOADS; l++)
+		for (unsigned r = 0; r < RIVALS; r++)
+			add_figure(
+				figures, g_strdup_printf("heaps/%s/%s", ops->name, load_names[l]),
+				rounds->heap[h][l], rounds->there[r] ? rounds->rival[r][l] : NULL,
+				rounds->there[r] ? rivals[r].name : absent(r), 0);
+}
+
+/* The one whose slowest load is best, by its ratio to mimalloc. */
+static void add_fastest(GArray *figures, const struct rounds *rounds,
+			const struct heap_ops *const *heaps, unsigned count)
+{
+	unsigned best = 0;
+	double best_ns = 1e300;
+
+	for (unsigned h = 0; h < count; h++) {
+		double ns = 0;
+		for (unsigned l = 0; l < LOADS; l++)
+			ns += median(rounds->heap[h][l]);
+		if (ns < best_ns) {
+			best_ns = ns;
+			best = h;
+		}
+	}
+	bool there = rounds->there[MIMALLOC];
+	for (unsigned l = 0; l < LOADS; l++)
+		add_figure(figures,
+			   g_strdup_printf("heaps/fastest=%s/%s", heaps[best]->name, load_names[l]),
+			   rounds->heap[best][l], there ? rounds->rival[MIMALLOC][l] : NULL,
+			   there ? rivals[MIMALLOC].name : absent(MIMALLOC), 1.5);
+}
+
+static bool one_round(struct rounds *rounds, unsigned round, const struct load *loads,
+		      const struct heap_ops *const *heaps, unsigned count, uint64_t scale,
+		      GError **error)
+{
+	for (unsigned r = 0; r < RIVALS; r++) {
+		double ns[LOADS] = { 0 };
+		rounds->there[r] =
+			(round == 0 || rounds->there[r]) && run_rival(&rivals[r], scale, ns);
+		for (unsigned l = 0; l < LOADS; l++)
+			rounds->rival[r][l][round] = ns[l];
+	}
+	for (unsigned h = 0; h < count; h++)
+		for (unsigned l = 0; l < LOADS; l++)
+			if (!time_heap(heaps[h], &loads[l], &rounds->heap[h][l][round], error))
+				return false;
+	return true;
+}
+
+bool bench_heaps(const struct bench_options *options, GArray *figures, GError **error)
+{
+	struct rounds *rounds = g_new0(struct rounds, 1);
+	struct load loads[LOADS] = { 0 };
+	const struct heap_ops *heaps[16];
+	unsigned count = contestants(heaps);
+	bool fine = loads_make(loads, options->scale, error);
+
+	for (unsigned round = 0; fine && round < BENCH_ROUNDS; round++)
+		fine = one_round(rounds, round, loads, heaps, count, options->scale, error);
+	if (fine)
+		add_fastest(figures, rounds, heaps, count);
+	for (unsigned h = 0; fine && h < count; h++)
+		add_heap(figures, rounds, heaps[h], h);
+	loads_clear(loads);
+	g_free(rounds);
+	return fine;
+}

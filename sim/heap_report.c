@@ -1,0 +1,129 @@
+#include "sim/heap_report.h"
+
+#include <string.h>
+
+#include "alloc/addr.h"
+
+double heap_report_waste(uint64_t a, uint64_t b)
+{
+	return b ? 100.0 * (1.0 - (double)a / (double)b) : 0.0;
+}
+
+static double ratio(uint64_t a, uint64_t b)
+{
+	return b ? (double)a / (double)b : 0.0;
+}
+
+static void add_int(JsonBuilder *json, const char *key, uint64_t value)
+{
+	json_builder_add_int_value(json_builder_set_member_name(json, key), (gint64)value);
+}
+
+static void add_double(JsonBuilder *json, const char *key, double value)
+{
+	json_builder_add_double_value(json_builder_set_member_name(json, key), value);
+}
+
+JsonNode *heap_report_json(const struct replay_heap *heap)
+{
+	const struct heap_totals *t = &heap->totals;
+	JsonBuilder *json = json_builder_new();
+
+	json_builder_begin_object(json);
+	add_int(json, "allocs", t->allocs);
+	add_int(json, "frees", t->frees);
+	add_int(json, "live_objects", t->live_objects);
+	add_int(json, "live_bytes", t->live_bytes);
+	add_int(json, "usable_bytes", t->usable_bytes);
+	add_int(json, "held_frames", t->held_frames);
+	add_int(json, "held_after_all_frames", heap->held_after_all);
+	add_int(json, "peak_live_bytes", t->peak_live_bytes);
+	add_int(json, "peak_held_bytes", t->peak_held_bytes);
+	add_int(json, "state_bytes", heap->state_bytes);
+	add_int(json, "kept_bytes", heap->kept_bytes);
+	add_int(json, "call_sites", heap->sites->len);
+	add_double(json, "internal_percent", heap_report_waste(t->live_bytes, t->usable_bytes));
+	add_double(json, "internal_of_all_percent",
+		   heap_report_waste(t->requested_bytes, t->handed_bytes));
+	add_double(json, "held_to_live_mean",
+		   t->ratio_count ? t->ratio_sum / (double)t->ratio_count : 0.0);
+	add_double(json, "held_to_live_at_peak_live",
+		   ratio(t->held_at_peak_live, t->peak_live_bytes));
+	add_double(json, "peak_held_to_live_then", ratio(t->peak_held_bytes, t->live_at_peak_held));
+	add_double(json, "peak_held_to_peak_live", ratio(t->peak_held_bytes, t->peak_live_bytes));
+	add_double(json, "moved_cpu_percent",
+		   t->frees ? 100.0 * (double)t->moved_cpu / (double)t->frees : 0.0);
+	add_double(json, "metadata_bytes_per_object",
+		   ratio(heap->kept_bytes + heap->state_bytes, t->live_objects));
+	json_builder_end_object(json);
+	JsonNode *root = json_builder_get_root(json);
+	g_object_unref(json);
+	return root;
+}
+
+struct row {
+	const struct heap_site *site;
+	const char *cache;
+};
+
+/* The hungriest first; the address decides between equals, so that files can be compared. */
+static int by_bytes(const void *a, const void *b)
+{
+	const struct row *x = a, *y = b;
+
+	if (x->site->requested_bytes != y->site->requested_bytes)
+		return x->site->requested_bytes < y->site->requested_bytes ? 1 : -1;
+	if (x->site->address != y->site->address)
+		return x->site->address < y->site->address ? -1 : 1;
+	return g_strcmp0(x->cache, y->cache);
+}
+
+static void write_sites(struct result *result, const struct replay_heap *heap)
+{
+	struct row *rows = g_new(struct row, heap->sites->len);
+
+	for (guint i = 0; i < heap->sites->len; i++)
+		rows[i] = (struct row){ &g_array_index(heap->sites, struct heap_site, i),
+					g_ptr_array_index(heap->caches, i) };
+	qsort(rows, heap->sites->len, sizeof(*rows), by_bytes);
+	for (guint i = 0; i < heap->sites->len; i++) {
+		const struct heap_site *site = rows[i].site;
+		struct result_heap_site row = {
+			.address = site->address,
+			.cache = rows[i].cache,
+			.allocs = site->allocs,
+			.frees = site->frees,
+			.failures = site->failures,
+			.moved_cpu = site->moved_cpu,
+			.requested_bytes = site->requested_bytes,
+			.usable_bytes = site->usable_bytes,
+			.live_objects = site->live_objects,
+			.live_bytes = site->live_bytes,
+			.peak_bytes = site->peak_bytes,
+			.internal_percent =
+				heap_report_waste(site->requested_bytes, site->usable_bytes),
+		};
+		result_heap_site(result, &row);
+	}
+	g_free(rows);
+}
+
+void heap_report_write(struct result *result, const struct replay_heap *heap)
+{
+	write_sites(result, heap);
+	for (unsigned order = 0; order < HEAP_SIZE_ORDERS; order++) {
+		const struct heap_size *size = &heap->sizes[order];
+		struct result_heap_size row = {
+			.order = order,
+			.allocs = size->allocs,
+			.failures = size->failures,
+			.requested_bytes = size->requested_bytes,
+			.usable_bytes = size->usable_bytes,
+			.live_objects = size->live_objects,
+			.internal_percent =
+				heap_report_waste(size->requested_bytes, size->usable_bytes),
+		};
+		if (size->allocs || size->failures)
+			result_heap_size(result, &row);
+	}
+}

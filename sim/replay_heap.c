@@ -1,0 +1,656 @@
+/*
+ * The heap slot of a replay: every call into the kernel heap, judged by the heap ledger.
+ *
+ * The heap has the machine to itself. A recording's frame events include the frames of its own
+ * heap, so they are left out, as is the start state: what the frame allocator sees is this heap's
+ * demand alone. The frame allocator is handed to the heap behind a watch: ops of the lab that call
+ * the real ones and tell the frame ledger.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "alloc/reach.h"
+#include "sim/heap_report.h"
+#include "sim/lab.h"
+#include "sim/session.h"
+#include "sim/trap.h"
+
+#define HEAP_OWNER	 (LEDGER_HANDLE_BASE + 1u)
+#define HEAP_STATE_OWNER (LEDGER_HANDLE_BASE + 2u)
+
+/* Linux's ___GFP_RECLAIMABLE (include/linux/gfp_types.h): what its kernel could do without. */
+#define GFP_RECLAIMABLE 0x10u
+
+/* Around kernel code of the heap. COUNTERS: to charge it to; NULL none. */
+static void heap_begin(struct session *session, enum probe_phase phase,
+		       struct probe_counters *counters)
+{
+	if (session->pass == PASS_PROBED) {
+		probe_phase(phase, counters);
+		probe_heap(true);
+	}
+	trap_kernel_begin();
+}
+
+static void heap_leave(struct session *session)
+{
+	trap_kernel_end();
+	if (session->pass == PASS_PROBED) {
+		probe_heap(false);
+		probe_phase(PROBE_OFF, NULL);
+	}
+}
+
+/* ---- the watched frame allocator: kernel code calls it, it is no kernel code ---- */
+
+static void to_frames(struct session *session, bool enter)
+{
+	if (session->pass == PASS_PROBED)
+		probe_heap(!enter);
+}
+
+/* The lab's own time is not the heap's. */
+static void charge_lab(struct session *session, uint64_t since)
+{
+	if (session->timed)
+		session->heap->lab_ticks += timer_stop() - since;
+}
+
+static int watched_alloc(void *state, const struct frame_request *request, struct frame_block *out)
+{
+	struct session *session = state;
+	struct ledger_finding finding;
+	struct frames frames = session->frames;
+
+	to_frames(session, true);
+	int status = session->kernel->frame_alloc(&frames, request, out);
+	to_frames(session, false);
+	uint64_t since = session->timed ? timer_start() : 0;
+	trap_kernel_end();
+	if (status == KERR_OK) {
+		if (!session->config->unjudged &&
+		    ledger_take(session->ledger, out->first.n, out->frames, request->frames,
+				request->align_frames, HEAP_OWNER, request->mobility,
+				&finding) != LEDGER_OK)
+			session_ledger_violation(session, "allocation for the heap", &finding);
+		heap_ledger_held(session->heap->ledger, out->frames);
+	}
+	trap_kernel_begin();
+	charge_lab(session, since);
+	return status;
+}
+
+static int watched_free(void *state, const struct frame_block *block)
+{
+	struct session *session = state;
+	struct ledger_finding finding;
+	struct frames frames = session->frames;
+	uint64_t since = session->timed ? timer_start() : 0;
+
+	trap_kernel_end();
+	if (!session->config->unjudged &&
+	    ledger_release(session->ledger, block->first.n, block->frames, block->frames,
+			   HEAP_OWNER, &finding) != LEDGER_OK)
+		session_ledger_violation(session, "free by the heap", &finding);
+	heap_ledger_held(session->heap->ledger, -(int64_t)block->frames);
+	trap_kernel_begin();
+	charge_lab(session, since);
+	to_frames(session, true);
+	int status = session->kernel->frame_free(&frames, block);
+	to_frames(session, false);
+	return status;
+}
+
+/* ---- start ---- */
+
+static void heap_death(struct session *session, const char *what)
+{
+	session_violation(session, "heap", 0, what);
+	session->corrupt = true;
+}
+
+/* State and the memory map that the heap is told of, in contiguous frames. */
+static void *place_state(struct session *session, uint64_t bytes, struct memmap **map)
+{
+	struct session_heap *heap = session->heap;
+	const struct boot_result *boot = &session->machine->boot;
+	uint64_t state = (bytes + 15) & ~15ull, frames = frames_for_bytes(state + sizeof(**map));
+	struct frame_request request = { .frames = (uint32_t)frames, .align_frames = 1 };
+	struct frames allocator = session->frames;
+	struct ledger_finding finding;
+
+	if (session->kernel->frame_alloc(&allocator, &request, &heap->state) != KERR_OK) {
+		g_set_error(&session->error, LAB_ERROR, LAB_ERROR_USAGE,
+			    "%s has no %" G_GUINT64_FORMAT
+			    " contiguous frames for the state of heap %s",
+			    session->frames.ops->name, frames, heap->heap.ops->name);
+		return NULL;
+	}
+	ledger_take(session->ledger, heap->state.first.n, heap->state.frames, frames, 1,
+		    HEAP_STATE_OWNER, 0, &finding);
+	void *at = machine_pointer(session->machine, vaddr_add(session->machine->params.direct_map,
+							       heap->state.first.n * FRAME_BYTES));
+	memset(at, 0, frames * FRAME_BYTES);
+	*map = (struct memmap *)(void *)((char *)at + state);
+	**map = boot->map;
+	return at;
+}
+
+static uint64_t direct_map_base(const struct session *session)
+{
+	return session->machine->config->paging ? session->machine->params.direct_map.a : 0;
+}
+
+void session_heap_start(struct session *session, struct frame_ops *watched)
+{
+	struct session_heap *heap = session->heap;
+	struct heap_config config = session->config->heap_config;
+	const char *why = "it gives no reason";
+	struct memmap *map;
+
+	*watched = *session->frames.ops;
+	watched->alloc = watched_alloc;
+	watched->free = watched_free;
+	heap->heap.ops = session->config->heap[session->pass];
+	config.frames = (struct frames){ watched, session };
+	config.map = &session->machine->boot.map;
+	config.reach = (struct reach){ .direct = { direct_map_base(session) },
+				       .direct_end = session->machine->boot.map.end };
+	config.reach.base = machine_pointer(session->machine, config.reach.direct);
+	heap->state_bytes = heap->heap.ops->state_bytes(&config, &why);
+	if (!heap->state_bytes) {
+		g_set_error(&session->error, LAB_ERROR, LAB_ERROR_BOOT,
+			    "heap %s refuses this machine: %s", heap->heap.ops->name, why);
+		return;
+	}
+	heap->heap.state = place_state(session, heap->state_bytes, &map);
+	if (!heap->heap.state)
+		return;
+	config.map = map;
+	probe_heap_owners(HEAP_OWNER, HEAP_STATE_OWNER);
+	heap_begin(session, PROBE_RUN, NULL);
+	int status = heap->heap.ops->init(heap->heap.state, &config);
+	heap_leave(session);
+	if (status != KERR_OK)
+		g_set_error(&session->error, LAB_ERROR, LAB_ERROR_BOOT,
+			    "heap %s does not start in this RAM (error %d)", heap->heap.ops->name,
+			    status);
+}
+
+bool session_heap_new(struct session *session, uint64_t handles, GError **error)
+{
+	struct session_heap *heap = session->heap = g_new0(struct session_heap, 1);
+
+	heap->caches = g_hash_table_new(NULL, NULL);
+	heap->ledger = heap_ledger_new(handles, session->machine->boot.map.end.n * FRAME_BYTES,
+				       session->ledger, HEAP_OWNER);
+	if (!heap->ledger)
+		g_set_error(error, LAB_ERROR, LAB_ERROR_LAB,
+			    "lab error: no memory for the heap ledger");
+	return heap->ledger != NULL;
+}
+
+void session_heap_free(struct session *session)
+{
+	if (!session->heap)
+		return;
+	heap_ledger_free(session->heap->ledger);
+	g_hash_table_unref(session->heap->caches);
+	g_clear_pointer(&session->heap, g_free);
+}
+
+/* ---- calls into the kernel ---- */
+
+enum call { CALL_ALLOC, CALL_REALLOC, CALL_FREE };
+
+static unsigned order_of(uint64_t bytes)
+{
+	unsigned order = bytes <= 1 ? 0 : 64 - (unsigned)__builtin_clzll(bytes - 1);
+
+	return MIN(order, REPLAY_ORDERS - 1);
+}
+
+static int enter(struct session *session, enum call call, const struct heap_request *request,
+		 void **object)
+{
+	const struct kernel *kernel = session->kernel;
+	struct heap heap = session->heap->heap; /* on the kernel's stack */
+	void *at = *object;
+	int status;
+
+	if (call == CALL_FREE)
+		status = kernel->heap_free(&heap, at);
+	else if (call == CALL_ALLOC)
+		status = kernel->heap_alloc(&heap, request, &at);
+	else
+		status = kernel->heap_realloc(&heap, request, &at);
+	*object = at;
+	return status;
+}
+
+/* One operation, watched and timed. BYTES decides the row that it is charged to. */
+static int call_heap(struct session *session, enum call call, uint64_t bytes,
+		     const struct heap_request *request, void **object, bool count)
+{
+	unsigned order = order_of(bytes);
+	struct replay_row *row =
+		&session->result->row[call == CALL_FREE ? OPERATION_FREE : OPERATION_ALLOC][order];
+
+	if (session->pass == PASS_PROBED)
+		row->operations += count;
+	session->heap->lab_ticks = 0;
+	heap_begin(session, PROBE_RUN, count ? &row->counters : NULL);
+	uint64_t start = session_start(session);
+	int status = enter(session, call, request, object);
+	uint64_t stop = session->timed ? timer_stop() : 0;
+	heap_leave(session);
+	if (session->timed && count)
+		recorder_latency(session->recorder, call == CALL_FREE, order,
+				 session->machine->current_cpu, session->event,
+				 session_net_ns(session,
+						start + MIN(session->heap->lab_ticks, stop - start),
+						stop));
+	session->result->operations += count;
+	return status;
+}
+
+/* ---- one event ---- */
+
+static void *pointer_of(const struct session *session, uint64_t offset)
+{
+	return machine_pointer(session->machine,
+			       (struct vaddr){ direct_map_base(session) + offset });
+}
+
+static uint64_t offset_of(const struct session *session, const void *object)
+{
+	return machine_vaddr(session->machine, object).a - direct_map_base(session);
+}
+
+static void trace_fault(struct session *session, const char *what, uint64_t handle)
+{
+	if (!session->error)
+		g_set_error(&session->error, LAB_ERROR, LAB_ERROR_INPUT,
+			    "trace error: %s: event %" G_GUINT64_FORMAT
+			    ": %s (handle %" G_GUINT64_FORMAT ")",
+			    session->config->trace_path, session->event, what, handle);
+}
+
+static void note_digest(struct session *session, const void *object)
+{
+	uint64_t address = object ? machine_vaddr(session->machine, object).a : UINT64_MAX;
+	uint64_t step = random_mix(session->event * 0x9e3779b97f4a7c15ull + address);
+
+	session->result->digest = random_mix(session->result->digest ^ step);
+}
+
+/* The object cache for a name, where the heap has caches and that name can have one. */
+static uint32_t cache_for(struct session *session, const struct event *event)
+{
+	struct session_heap *heap = session->heap;
+	gpointer name = GUINT_TO_POINTER(event->u.heap.cache), known;
+	uint32_t number = 0;
+
+	if (!event->u.heap.cache || !(heap->heap.ops->caps & HEAP_CAP_CACHES))
+		return 0;
+	if (g_hash_table_lookup_extended(heap->caches, name, NULL, &known))
+		return GPOINTER_TO_UINT(known);
+	struct heap_cache_request request = { .bytes = event->u.heap.bytes,
+					      .align_bytes = event->u.heap.align_bytes };
+	struct heap bound = heap->heap;
+	heap_begin(session, PROBE_RUN, NULL);
+	if (session->kernel->heap_cache_new(&bound, &request, &number) != KERR_OK)
+		number = 0;
+	heap_leave(session);
+	g_hash_table_insert(heap->caches, name, GUINT_TO_POINTER(number));
+	return number;
+}
+
+/* What a heap with tags is given of a call site. */
+static uint32_t tag_of(uint64_t site)
+{
+	return (uint32_t)(site ^ site >> 32);
+}
+
+/* The tag that an object was born with. */
+static uint32_t object_tag(const struct session *session, const struct heap_object *object)
+{
+	const GArray *sites = heap_ledger_sites(session->heap->ledger);
+
+	return tag_of(g_array_index(sites, struct heap_site, object->site).address);
+}
+
+static struct heap_request request_for(struct session *session, const struct event *event)
+{
+	return (struct heap_request){
+		.bytes = event->u.heap.bytes,
+		.align_bytes = event->u.heap.align_bytes,
+		.flags = event->u.heap.gfp & GFP_RECLAIMABLE ? HEAP_PAGED : 0,
+		.tag = tag_of(event->u.heap.site),
+		.cache = cache_for(session, event),
+	};
+}
+
+static uint64_t alignment(const struct event *event)
+{
+	return MAX(event->u.heap.align_bytes, HEAP_ALIGN_DEFAULT);
+}
+
+static const char *request_problem(const struct event *event)
+{
+	uint32_t align = event->u.heap.align_bytes;
+
+	if (event->u.heap.bytes > HEAP_BYTES_MAX)
+		return "an object of more than a tebibyte";
+	if ((align & (align - 1)) || align > HEAP_ALIGN_MAX)
+		return "an object's alignment is no power of two up to 1 MiB";
+	return NULL;
+}
+
+static void note_failure(struct session *session, const struct event *event, uint32_t site)
+{
+	struct event frames = *event;
+	uint64_t need = frames_for_bytes(event->u.heap.bytes);
+
+	heap_ledger_failed(session->heap->ledger, site, event->u.heap.bytes);
+	session->result->failures++;
+	memset(&frames.u, 0, sizeof(frames.u));
+	frames.u.frame.frames = (uint32_t)MIN(need, UINT32_MAX);
+	frames.u.frame.align_frames = (uint32_t)MAX(1, frames_for_bytes(event->u.heap.align_bytes));
+	recorder_failure(session->recorder, session->event, &frames);
+}
+
+static void object_violation(struct session *session, const char *kind, uint64_t offset,
+			     const char *format, ...) G_GNUC_PRINTF(4, 5);
+static void object_violation(struct session *session, const char *kind, uint64_t offset,
+			     const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	char *what = g_strdup_vprintf(format, arguments);
+	va_end(arguments);
+	char *message = g_strdup_printf("heap %s: object at kernel address 0x%" PRIx64 ": %s",
+					session->heap->heap.ops->name,
+					direct_map_base(session) + offset, what);
+	session_violation(session, kind, offset >> X86_PAGE_SHIFT, message);
+	g_free(message);
+	g_free(what);
+}
+
+static uint64_t usable_bytes(const struct session *session, const void *object)
+{
+	const struct heap *heap = &session->heap->heap;
+
+	return heap->ops->usable(heap->state, object);
+}
+
+void session_heap_alloc(struct session *session, const struct event *event)
+{
+	struct heap_ledger *ledger = session->heap->ledger;
+	uint64_t handle = event->u.heap.handle;
+	struct heap_object *known = heap_ledger_object(ledger, handle);
+	const char *problem = request_problem(event);
+	void *at = NULL;
+
+	if (!problem && (!known || known->state == HEAP_OBJECT_LIVE))
+		problem = "an object whose handle is in use or out of range";
+	if (problem) {
+		trace_fault(session, problem, handle);
+		return;
+	}
+	struct heap_request request = request_for(session, event);
+	uint32_t site = heap_ledger_site(ledger, event->u.heap.site, event->u.heap.cache);
+	int status = call_heap(session, CALL_ALLOC, request.bytes, &request, &at, true);
+	note_digest(session, status == KERR_OK ? at : NULL);
+	*known = (struct heap_object){ .state = HEAP_OBJECT_FAILED };
+	if (status != KERR_OK) {
+		note_failure(session, event, site);
+		return;
+	}
+	struct heap_object object = { .offset = offset_of(session, at),
+				      .bytes = MAX(request.bytes, 1),
+				      .usable = usable_bytes(session, at),
+				      .site = site,
+				      .cpu = (uint16_t)session->machine->current_cpu };
+	enum heap_verdict verdict = heap_ledger_take(ledger, handle, &object, alignment(event));
+	if (verdict != HEAP_VERDICT_OK) {
+		object_violation(session, heap_verdict_name(verdict), object.offset,
+				 "%" PRIu64 " bytes for a request of %" PRIu64 ": %s",
+				 object.usable, object.bytes, heap_verdict_name(verdict));
+		return;
+	}
+	heap_contents_write(at, handle, 0, object.bytes);
+	heap_ledger_tick(ledger);
+}
+
+/* Whether an object still holds what was written, and is still its owner's in the heap's eyes. */
+static void verify(struct session *session, uint64_t handle, const struct heap_object *object)
+{
+	const struct heap *heap = &session->heap->heap;
+	void *at = pointer_of(session, object->offset);
+	uint64_t bad = heap_contents_verify(at, handle, object->bytes);
+
+	if (bad != UINT64_MAX)
+		object_violation(session, "contents", object->offset,
+				 "byte %" PRIu64 " of %" PRIu64 " was overwritten", bad,
+				 object->bytes);
+	if ((heap->ops->caps & HEAP_CAP_TAGS) &&
+	    heap->ops->tag(heap->state, at) != object_tag(session, object))
+		object_violation(session, "tag", object->offset, "its tag is not the one given");
+}
+
+static void give(struct session *session, uint64_t handle, bool count)
+{
+	struct heap_ledger *ledger = session->heap->ledger;
+	struct heap_object *object = heap_ledger_object(ledger, handle);
+	void *at = pointer_of(session, object->offset);
+	uint64_t bytes = object->bytes, offset = object->offset;
+
+	verify(session, handle, object);
+	heap_ledger_release(ledger, handle, session->machine->current_cpu);
+	if (!(session->heap->heap.ops->caps & HEAP_CAP_FREE))
+		return;
+	int status = call_heap(session, CALL_FREE, bytes, NULL, &at, count);
+	if (status != KERR_OK)
+		object_violation(session, "free-refused", offset, "its free is refused (error %d)",
+				 status);
+}
+
+void session_heap_release(struct session *session, const struct event *event)
+{
+	uint64_t handle = event->u.heap.handle;
+	struct heap_object *object = heap_ledger_object(session->heap->ledger, handle);
+
+	if (object && object->state == HEAP_OBJECT_FAILED) {
+		session->result->skipped++;
+		return;
+	}
+	if (!object || object->state != HEAP_OBJECT_LIVE) {
+		trace_fault(session, "free of an object that is not allocated", handle);
+		return;
+	}
+	give(session, handle, true);
+	heap_ledger_tick(session->heap->ledger);
+}
+
+void session_heap_resize(struct session *session, const struct event *event)
+{
+	struct heap_ledger *ledger = session->heap->ledger;
+	uint64_t handle = event->u.heap.handle;
+	struct heap_object *object = heap_ledger_object(ledger, handle);
+	const char *problem = request_problem(event);
+
+	if (!problem && (!object || object->state == HEAP_OBJECT_NONE))
+		problem = "a new size for an object that is not allocated";
+	if (problem) {
+		trace_fault(session, problem, handle);
+		return;
+	}
+	if (object->state == HEAP_OBJECT_FAILED) {
+		session->result->skipped++;
+		return;
+	}
+	struct heap_request request = request_for(session, event);
+	void *at = pointer_of(session, object->offset);
+	uint64_t keep = MIN(object->bytes, request.bytes);
+	verify(session, handle, object);
+	request.tag = object_tag(session, object);
+	heap_ledger_lift(ledger, handle);
+	int status = call_heap(session, CALL_REALLOC, request.bytes, &request, &at, true);
+	note_digest(session, status == KERR_OK ? at : NULL);
+	bool moved = status == KERR_OK;
+	uint64_t bytes = moved ? MAX(request.bytes, 1) : object->bytes;
+	enum heap_verdict verdict = heap_ledger_place(ledger, handle, offset_of(session, at), bytes,
+						      usable_bytes(session, at), alignment(event));
+	if (!moved)
+		note_failure(session, event, object->site);
+	if (verdict != HEAP_VERDICT_OK) {
+		object_violation(session, heap_verdict_name(verdict), offset_of(session, at),
+				 "after a realloc to %" PRIu64 " bytes: %s", bytes,
+				 heap_verdict_name(verdict));
+		return;
+	}
+	uint64_t bad = heap_contents_verify(at, handle, moved ? keep : bytes);
+	if (bad != UINT64_MAX)
+		object_violation(session, "contents", object->offset,
+				 "byte %" PRIu64 " did not survive a realloc", bad);
+	heap_contents_write(at, handle, keep, bytes);
+	heap_ledger_tick(ledger);
+}
+
+void session_heap_sample(void *context, struct result *result, uint64_t event, uint64_t time_ns)
+{
+	const struct session *session = context;
+	const struct heap *heap = &session->heap->heap;
+	const struct heap_totals *totals = heap_ledger_totals(session->heap->ledger);
+	struct heap_stats stats = { 0 };
+
+	heap->ops->stats(heap->state, &stats);
+	struct result_heap_sample row = {
+		.event = event,
+		.time_ns = time_ns,
+		.live_objects = totals->live_objects,
+		.live_bytes = totals->live_bytes,
+		.usable_bytes = totals->usable_bytes,
+		.held_frames = totals->held_frames,
+		.kept_bytes = stats.kept_bytes,
+		.failures = session->result->failures,
+		.internal_percent = heap_report_waste(totals->live_bytes, totals->usable_bytes),
+	};
+	result_heap_sample(result, &row);
+}
+
+/* ---- audits, and the end ---- */
+
+struct heap_audit {
+	const struct session *session;
+	uint64_t objects, bytes;
+};
+
+static int audit_extent(void *context, const struct heap_extent *extent)
+{
+	struct heap_audit *audit = context;
+
+	if (extent->state == HEAP_USED) {
+		audit->objects++;
+		audit->bytes += extent->bytes;
+	}
+	return 0;
+}
+
+static void compare(struct session *session)
+{
+	const struct heap *heap = &session->heap->heap;
+	const struct heap_totals *totals = heap_ledger_totals(session->heap->ledger);
+	struct heap_audit audit = { .session = session };
+	struct heap_stats stats = { 0 };
+	char message[200];
+
+	if (!(heap->ops->caps & HEAP_CAP_FREE))
+		return;
+	heap->ops->walk(heap->state, audit_extent, &audit);
+	heap->ops->stats(heap->state, &stats);
+	session->heap->kept_bytes = stats.kept_bytes;
+	if (stats.held_frames != totals->held_frames) {
+		g_snprintf(message, sizeof(message),
+			   "heap %s: counts %" PRIu64 " frames held, not %" PRIu64, heap->ops->name,
+			   stats.held_frames, totals->held_frames);
+		session_violation(session, "stats", 0, message);
+	}
+	bool exact = audit.objects == totals->live_objects && audit.bytes == totals->usable_bytes;
+	/* A collector may have more: what it has yet to find dead. */
+	bool more = (heap->ops->caps & HEAP_CAP_COLLECTS) &&
+		    audit.objects >= totals->live_objects && audit.bytes >= totals->usable_bytes;
+	if ((exact || more) && stats.used_objects == audit.objects &&
+	    stats.used_bytes == audit.bytes)
+		return;
+	g_snprintf(message, sizeof(message),
+		   "heap %s: walk() shows %" PRIu64 " objects of %" PRIu64 " bytes, %" PRIu64
+		   " of %" PRIu64 " are live",
+		   heap->ops->name, audit.objects, audit.bytes, totals->live_objects,
+		   totals->usable_bytes);
+	session_violation(session, "walk", 0, message);
+}
+
+void session_heap_audit(struct session *session)
+{
+	const struct heap *heap = &session->heap->heap;
+	struct heap_violation violation = { 0 };
+	char message[256];
+
+	if (session->config->unjudged)
+		return;
+	heap_begin(session, PROBE_CHECK, NULL);
+	int error = heap->ops->check(heap->state, &violation);
+	if (error == 0)
+		compare(session);
+	heap_leave(session);
+	if (error == 0)
+		return;
+	g_snprintf(message, sizeof(message), "heap %s: check(): invariant %u at %p: %s",
+		   heap->ops->name, violation.invariant, violation.at, violation.what);
+	session_violation(session, "check", 0, message);
+	session->corrupt = true;
+}
+
+static void trim(struct session *session)
+{
+	const struct heap *heap = &session->heap->heap;
+
+	if (!heap->ops->trim)
+		return;
+	heap_begin(session, PROBE_RUN, NULL);
+	heap->ops->trim(heap->state);
+	heap_leave(session);
+}
+
+void session_heap_end(struct session *session)
+{
+	struct session_heap *heap = session->heap;
+	struct heap_object *object;
+	struct ledger_finding finding;
+	char message[160];
+
+	for (uint64_t handle = 1; (object = heap_ledger_object(heap->ledger, handle)); handle++)
+		if (object->state == HEAP_OBJECT_LIVE)
+			give(session, handle, false);
+	trim(session);
+	session_heap_audit(session);
+	uint64_t held = heap_ledger_totals(heap->ledger)->held_frames;
+	session->result->heap.held_after_all = held;
+	if (session->corrupt || !(heap->heap.ops->caps & HEAP_CAP_GIVES_BACK))
+		return;
+	if (held) {
+		g_snprintf(message, sizeof(message),
+			   "heap %s: %" PRIu64 " frames are held when no object lives",
+			   heap->heap.ops->name, held);
+		session_violation(session, "leak", 0, message);
+		return;
+	}
+	struct frames frames = session->frames;
+	ledger_release(session->ledger, heap->state.first.n, heap->state.frames, heap->state.frames,
+		       HEAP_STATE_OWNER, &finding);
+	if (session->kernel->frame_free(&frames, &heap->state) != KERR_OK)
+		heap_death(session, "the frames of the heap's state are refused");
+}

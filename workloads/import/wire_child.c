@@ -1,0 +1,120 @@
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "workloads/import/wire.h"
+
+/* The reading side. It may die at any point; what it has sent until then stands. */
+
+struct wire_child {
+	struct wire_end end;
+	uint64_t batches;	  /* sent */
+	struct wire_message *out; /* the batch being filled */
+	uint32_t used;
+	GHashTable *strings; /* text -> number */
+};
+
+struct wire_child *wire_child_new(struct wire_end end)
+{
+	struct wire_child *child = g_new0(struct wire_child, 1);
+
+	child->end = end;
+	child->out = end.shared->batch[0];
+	child->strings = g_hash_table_new(g_str_hash, g_str_equal);
+	return child;
+}
+
+/* The whole, or nobody is there any more. */
+static void move(ssize_t (*call)(int, void *, size_t), int fd, void *bytes, size_t count)
+{
+	ssize_t done;
+
+	do
+		done = call(fd, bytes, count);
+	while (done < 0 && errno == EINTR);
+	if (done != (ssize_t)count)
+		_exit(1);
+}
+
+static ssize_t put(int fd, void *bytes, size_t count)
+{
+	return write(fd, bytes, count);
+}
+
+static void flush(struct wire_child *child)
+{
+	char credit;
+
+	move(put, child->end.filled, &child->used, sizeof child->used);
+	if (++child->batches >= WIRE_BATCHES)
+		move(read, child->end.credit, &credit, 1);
+	child->out = child->end.shared->batch[child->batches % WIRE_BATCHES];
+	child->used = 0;
+}
+
+struct wire_message *wire_message(struct wire_child *child, enum wire_type type)
+{
+	if (child->used == WIRE_BATCH_MESSAGES)
+		flush(child);
+	struct wire_message *next = &child->out[child->used++];
+	next->type = (uint8_t)type;
+	next->bytes = 0;
+	next->pad = 0;
+	next->id = 0;
+	next->number = 0;
+	return next;
+}
+
+struct wire_message *wire_message_text(struct wire_child *child, enum wire_type type,
+				       const char *text, size_t bytes)
+{
+	while (bytes > 0) {
+		size_t piece = MIN(bytes, WIRE_PIECE);
+		struct wire_message *part = wire_message(child, WIRE_TEXT);
+		part->bytes = (uint8_t)piece;
+		memcpy(part->u.piece, text, piece);
+		text += piece;
+		bytes -= piece;
+	}
+	return wire_message(child, type);
+}
+
+void wire_fail(struct wire_child *child, const char *text)
+{
+	wire_message_text(child, WIRE_FAILED, text, strlen(text));
+	flush(child);
+	_exit(0);
+}
+
+void wire_malformed(struct wire_child *child, uint64_t offset, const char *format, ...)
+{
+	char text[200];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	wire_message_text(child, WIRE_MALFORMED, text, strlen(text))->number = offset;
+}
+
+uint32_t wire_string(struct wire_child *child, const char *text, size_t bytes)
+{
+	g_autofree char *copy = g_strndup(text, bytes);
+	gpointer id = g_hash_table_lookup(child->strings, copy);
+
+	if (!id) {
+		id = GUINT_TO_POINTER(g_hash_table_size(child->strings) + 1);
+		wire_message_text(child, WIRE_STRING, copy, strlen(copy))->id =
+			GPOINTER_TO_UINT(id);
+		g_hash_table_insert(child->strings, g_steal_pointer(&copy), id);
+	}
+	return GPOINTER_TO_UINT(id);
+}
+
+void wire_end(struct wire_child *child)
+{
+	wire_message(child, WIRE_END);
+	flush(child);
+	_exit(0);
+}
