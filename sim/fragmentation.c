@@ -346,12 +346,6 @@ static const struct formula formulas[] = {
 	ONE("kept_frames", "frames", 16, INTEGER, m_kept,
 	    "frames that the allocator keeps for itself, beside its state"),
 	ONE("failures", "", 12, INTEGER, m_failures, "requests not served so far"),
-	ONE("processes", "", 0, INTEGER, m_processes, "address spaces"),
-	ONE("mapped_pages", "pages", 0, INTEGER, m_mapped,
-	    "pages that address spaces map, a shared frame as often as it is mapped"),
-	ONE("user_frames", "frames", 0, INTEGER, m_user, "frames that hold pages of processes"),
-	ONE("page_table_frames", "frames", 16, INTEGER, m_tables,
-	    "frames that hold page tables of address spaces"),
 	ONE("compact_moves", "", 7, INTEGER, m_moves,
 	    "frames to be moved to empty as many 2 MiB regions as can be"),
 	{ { "compact_moves_pinned", "", 7, METRIC_INTEGER,
@@ -380,6 +374,12 @@ static const struct formula formulas[] = {
 	    "how full RAM was when a request first failed; -1 none has"),
 	ONE("huge_first_failure_fill_percent", "percent", 12, FRACTION, m_huge_first_failure,
 	    "how full RAM was when a request of a huge page's order first failed; -1 none has"),
+	ONE("processes", "", 0, INTEGER, m_processes, "address spaces"),
+	ONE("mapped_pages", "pages", 0, INTEGER, m_mapped,
+	    "pages that address spaces map, a shared frame as often as it is mapped"),
+	ONE("user_frames", "frames", 0, INTEGER, m_user, "frames that hold pages of processes"),
+	ONE("page_table_frames", "frames", 16, INTEGER, m_tables,
+	    "frames that hold page tables of address spaces"),
 };
 
 unsigned metrics_count(void)
