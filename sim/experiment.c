@@ -39,6 +39,7 @@ static const struct {
 	{ "place", "--place" },
 	{ "cpus", "--cpus" },
 	{ "tables", "--tables" },
+	{ "space", "--space" },
 	{ "until", "--until" },
 	{ "sample-events", "--sample-events" },
 	{ "sample-ns", "--sample-ns" },

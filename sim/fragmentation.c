@@ -192,6 +192,26 @@ static double m_failures(const struct sample *s, unsigned index)
 	return (double)s->extra->failures;
 }
 
+static double m_processes(const struct sample *s, unsigned index)
+{
+	return (double)s->extra->spaces.processes;
+}
+
+static double m_mapped(const struct sample *s, unsigned index)
+{
+	return (double)s->extra->spaces.mapped_pages;
+}
+
+static double m_user(const struct sample *s, unsigned index)
+{
+	return (double)s->extra->spaces.user_frames;
+}
+
+static double m_tables(const struct sample *s, unsigned index)
+{
+	return (double)s->extra->spaces.table_frames;
+}
+
 static double m_moves(const struct sample *s, unsigned pinned)
 {
 	return (double)ledger_compaction_moves(s->ledger, pinned);
@@ -354,6 +374,12 @@ static const struct formula formulas[] = {
 	    "how full RAM was when a request first failed; -1 none has"),
 	ONE("huge_first_failure_fill_percent", "percent", 12, FRACTION, m_huge_first_failure,
 	    "how full RAM was when a request of a huge page's order first failed; -1 none has"),
+	ONE("processes", "", 0, INTEGER, m_processes, "address spaces"),
+	ONE("mapped_pages", "pages", 0, INTEGER, m_mapped,
+	    "pages that address spaces map, a shared frame as often as it is mapped"),
+	ONE("user_frames", "frames", 0, INTEGER, m_user, "frames that hold pages of processes"),
+	ONE("page_table_frames", "frames", 16, INTEGER, m_tables,
+	    "frames that hold page tables of address spaces"),
 };
 
 unsigned metrics_count(void)

@@ -47,11 +47,17 @@ struct metric {
 	const char *help; /* one line */
 };
 
+/* What address spaces hold, where there are any. */
+struct metrics_spaces {
+	uint64_t processes, mapped_pages, user_frames, table_frames;
+};
+
 /* What the ledger does not know. */
 struct metrics_extra {
 	unsigned huge_order; /* H: 9, or 10 with 4-byte page table entries */
 	uint64_t state_bytes, kept_frames, managed_frames;
 	uint64_t failures;
+	struct metrics_spaces spaces;
 	bool has_mobility; /* else fallbacks are not defined */
 	uint64_t fallbacks, fragmenting_fallbacks;
 	struct demand_figures demand;

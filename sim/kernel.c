@@ -6,6 +6,24 @@ int probed_frame_alloc(const struct frames *frames, const struct frame_request *
 		       struct frame_block *out);
 int probed_frame_free(const struct frames *frames, const struct frame_block *block);
 const struct frame_ops *probed_frame_find(const char *name);
+const struct table_ops *probed_table_find(const char *name);
+const struct space_ops *probed_space_find(const char *name);
+uint64_t probed_spaces_state_bytes(const struct spaces_config *config, const char **why);
+int probed_spaces_init(const struct spaces_config *config, void *state, struct spaces **out);
+void probed_spaces_fini(struct spaces *s);
+int probed_space_new(struct spaces *s, struct space **out);
+int probed_space_fork(struct spaces *s, struct space *parent, struct space **out);
+void probed_space_free(struct spaces *s, struct space *space);
+int probed_space_map(struct spaces *s, struct space *space, uint64_t base, uint64_t end,
+		     unsigned rights);
+int probed_space_unmap(struct spaces *s, struct space *space, uint64_t base, uint64_t end);
+int probed_space_protect(struct spaces *s, struct space *space, uint64_t base, uint64_t end,
+			 unsigned rights);
+int probed_space_brk(struct spaces *s, struct space *space, uint64_t brk);
+void probed_space_switch(struct spaces *s, struct space *space);
+int probed_space_fault(struct spaces *s, struct space *space, struct vaddr va, uint32_t error_code,
+		       struct space_report *report);
+int probed_space_check(struct spaces *s, struct space *space, struct violation *violation);
 
 int probed_heap_alloc(const struct heap *heap, const struct heap_request *request, void **out);
 int probed_heap_free(const struct heap *heap, void *object);
@@ -20,4 +38,15 @@ const struct kernel kernels[PASSES] = {
 	[PASS_PROBED] = { "probed", probed_boot, probed_frame_alloc, probed_frame_free,
 			  probed_frame_find, probed_heap_alloc, probed_heap_free,
 			  probed_heap_realloc, probed_heap_cache_new, probed_heap_find },
+};
+
+const struct kernel_spaces kernel_spaces[PASSES] = {
+	[PASS_NATIVE] = { table_find, space_find, spaces_state_bytes, spaces_init, spaces_fini,
+			  space_new, space_fork, space_free, space_map, space_unmap, space_protect,
+			  space_brk, space_switch, space_fault, space_check },
+	[PASS_PROBED] = { probed_table_find, probed_space_find, probed_spaces_state_bytes,
+			  probed_spaces_init, probed_spaces_fini, probed_space_new,
+			  probed_space_fork, probed_space_free, probed_space_map,
+			  probed_space_unmap, probed_space_protect, probed_space_brk,
+			  probed_space_switch, probed_space_fault, probed_space_check },
 };

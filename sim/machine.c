@@ -36,7 +36,6 @@ static const struct machine_layout layouts[MACHINE_ARCHS] = {
 		.direct_map = X86_64_BASE,
 		.direct_map_bytes = 4 * TIB,
 		.paging = BOOT_PAGING_4LEVEL,
-		.huge_order = 9,
 		.leaf_bytes = 2 * MIB,
 	},
 	/* The classic higher half: user below 3 GiB, 768 MiB direct map, the rest for heap and windows. */
@@ -50,7 +49,6 @@ static const struct machine_layout layouts[MACHINE_ARCHS] = {
 		.direct_map = 3 * GIB,
 		.direct_map_bytes = 768 * MIB,
 		.paging = BOOT_PAGING_32,
-		.huge_order = 10,
 		.leaf_bytes = 4 * MIB,
 	},
 };
@@ -60,11 +58,65 @@ const struct machine_layout *machine_layout(enum machine_arch arch)
 	return &layouts[arch];
 }
 
+enum boot_paging machine_paging(const struct machine_config *config)
+{
+	if (!config->paging)
+		return BOOT_PAGING_NONE;
+	return config->mode ? config->mode : machine_layout(config->arch)->paging;
+}
+
+unsigned machine_huge_order(const struct machine_config *config)
+{
+	return machine_paging(config) == BOOT_PAGING_32 || !config->paging ? 10 : 9;
+}
+
+/* i386: the classic layout (guide: systems, M); 16 or 64 MiB of directories above the heap and the
+ * frame buffer's window, or 256 MiB of them between a smaller direct map and the heap. */
+static struct table_layout i386_tables(const struct machine_config *config)
+{
+	bool pae = machine_paging(config) == BOOT_PAGING_PAE;
+	struct table_layout layout = {
+		.own_slot = { pae ? 0xff800000 : 0xffc00000 },
+		.foreign_slot = { pae ? 0xff000000 : 0xff800000 },
+		.windows = { 0xfe000000 },
+		.directories = { 0xf8000000 },
+		.directories_max = 4096,
+	};
+
+	if (config->many_directories) {
+		layout.directories.a = 0xe0000000;
+		layout.directories_max = pae ? 16384 : 65536;
+	}
+	return layout;
+}
+
+struct table_layout machine_table_layout(const struct machine_config *config)
+{
+	struct table_layout layout = {
+		.own_slot = { 0ull - TIB / 2 },
+		.foreign_slot = { 0ull - TIB },
+		.windows = { 0ull - 2 * TIB },
+		.directories = { 0ull - 3 * TIB / 2 },
+		.directories_max = 65536,
+	};
+
+	if (!config->paging)
+		return (struct table_layout){ 0 };
+	if (config->arch == MACHINE_I386)
+		return i386_tables(config);
+	/* A slot of the fifth level shows 256 TiB; the reservation has 8. */
+	if (machine_paging(config) == BOOT_PAGING_5LEVEL)
+		layout.own_slot = layout.foreign_slot = (struct vaddr){ 0 };
+	return layout;
+}
+
 /* RAM that the kernel can reach: physical addresses below this. */
 static uint64_t reachable_bytes(const struct machine_config *config)
 {
 	const struct machine_layout *layout = machine_layout(config->arch);
 
+	if (config->paging && config->many_directories)
+		return 512 * MIB;
 	return config->paging ? layout->direct_map_bytes : layout->boot_window_bytes;
 }
 
@@ -175,6 +227,33 @@ static bool make_address_space(struct machine *machine, GError **error)
 		       machine_pointer(machine, window), error);
 }
 
+/* What the CPU cannot do, and what does not go together. */
+static bool is_possible(const struct machine_config *config, GError **error)
+{
+	const struct mmu_features *has = &config->mmu.features;
+	enum boot_paging mode = machine_paging(config);
+	bool i386 = config->arch == MACHINE_I386;
+	const char *problem = NULL;
+
+	if (!config->paging && !i386)
+		problem = "long mode needs paging; paging=off is for i386";
+	else if (!i386 && !has->long_mode)
+		problem = "an x86_64 kernel needs a CPU with long mode";
+	else if (i386 == (mode == BOOT_PAGING_4LEVEL || mode == BOOT_PAGING_5LEVEL))
+		problem = i386 ? "paging with 4 and 5 levels is for x86_64"
+			       : "paging of 32 bits and PAE is for i386";
+	else if (mode == BOOT_PAGING_5LEVEL && !has->la57)
+		problem = "the CPU has no 5-level paging (machine.mmu.features.la57=1)";
+	else if (mode == BOOT_PAGING_PAE && !(has->pae && has->nx))
+		problem = "the CPU has no PAE with NX";
+	else if (config->many_directories && !i386)
+		problem = "layout=directories is for i386";
+	if (problem)
+		g_set_error(error, LAB_ERROR, LAB_ERROR_USAGE, "machine %s: %s", config->name,
+			    problem);
+	return !problem;
+}
+
 struct machine *machine_new(const struct machine_config *config, GError **error)
 {
 	struct machine *machine = g_new0(struct machine, 1);
@@ -182,18 +261,8 @@ struct machine *machine_new(const struct machine_config *config, GError **error)
 	machine->config = machine_config_copy(config);
 	machine->layout = machine_layout(config->arch);
 	machine->ram.fd = -1;
-	if (!config->paging && config->arch != MACHINE_I386) {
-		g_set_error(error, LAB_ERROR, LAB_ERROR_USAGE,
-			    "machine %s: long mode needs paging; paging=off is for i386",
-			    config->name);
+	if (!is_possible(config, error))
 		goto failed;
-	}
-	if (config->arch == MACHINE_X86_64 && !config->mmu.features.long_mode) {
-		g_set_error(error, LAB_ERROR, LAB_ERROR_USAGE,
-			    "machine %s: an x86_64 kernel needs a CPU with long mode",
-			    config->name);
-		goto failed;
-	}
 	if (!normalise(machine, error))
 		goto failed;
 	const struct frame_range *top =
@@ -273,7 +342,7 @@ bool machine_boot(struct machine *machine, machine_boot_fn boot_fn, const struct
 	struct boot_call call = { .machine = machine, .fn = boot_fn };
 	struct trap_report report;
 
-	params->paging = machine->config->paging ? layout->paging : BOOT_PAGING_NONE;
+	params->paging = machine_paging(machine->config);
 	params->direct_map = (struct vaddr){ machine->config->paging ? layout->direct_map
 								     : layout->boot_window };
 	params->direct_map_bytes = reachable_bytes(machine->config);

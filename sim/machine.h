@@ -20,6 +20,7 @@
 
 #include "alloc/boot.h"
 #include "alloc/port.h"
+#include "alloc/table/table.h"
 #include "mmu/mmu.h"
 #include "sim/ram.h"
 #include "sim/window.h"
@@ -37,18 +38,27 @@ struct machine_layout {
 	uint64_t direct_map;
 	uint64_t direct_map_bytes; /* most that fits */
 	enum boot_paging paging;
-	unsigned huge_order; /* of metric 4: 9 for 2 MiB, 10 for 4 MiB */
 	uint32_t leaf_bytes; /* default of the direct map */
 };
 const struct machine_layout *machine_layout(enum machine_arch arch);
+
+struct machine_config;
+/* How the machine translates; BOOT_PAGING_NONE where CR0.PG stays 0. */
+enum boot_paging machine_paging(const struct machine_config *config);
+/* Where its kernel has room for recursive slots, temporary windows and directories. */
+struct table_layout machine_table_layout(const struct machine_config *config);
+/* Order of a huge page, metric 4: 9 for 2 MiB, 10 for 4 MiB. */
+unsigned machine_huge_order(const struct machine_config *config);
 
 /* What a machine is made of; from a preset, a file of E820 lines, or a trace. */
 struct machine_config {
 	char *name;
 	enum machine_arch arch;
-	GArray *memory_map;  /* struct memory_range (workloads/memory_map.h) */
-	uint32_t leaf_bytes; /* of the direct map; 4096, 2 MiB or 4 MiB, 1 GiB */
-	bool paging;	     /* false: CR0.PG stays 0 (i386 only) */
+	GArray *memory_map;    /* struct memory_range (workloads/memory_map.h) */
+	uint32_t leaf_bytes;   /* of the direct map; 4096, 2 MiB or 4 MiB, 1 GiB */
+	bool paging;	       /* false: CR0.PG stays 0 (i386 only) */
+	enum boot_paging mode; /* of page tables; BOOT_PAGING_NONE: the architecture's own */
+	bool many_directories; /* i386: a 512 MiB direct map, and room for 65,536 directories */
 	unsigned cpus;
 	uint32_t windows; /* live fills at most (window.h) */
 	bool stale_check; /* probed pass: every use of a stale translation is a violation */
@@ -75,8 +85,9 @@ GArray *machine_pc_map(uint64_t ram_bytes);
 struct machine_config *machine_config_from_map(const char *name, const GArray *memory_map);
 struct machine_config *machine_config_copy(const struct machine_config *config);
 void machine_config_free(struct machine_config *config);
-/* `--set machine.KEY=VALUE`: arch (x86_64, i386), leaf (4K, 2M, 4M, 1G), paging (on, off), cpu (mmu
- * preset), windows (fills), stale-check (on, off), mmu.FIELD. */
+/* `--set machine.KEY=VALUE`: arch (x86_64, i386), leaf (4K, 2M, 4M, 1G), paging (on, off, 32, pae,
+ * 4level, 5level), layout (classic, directories), cpu (mmu preset), windows (fills), stale-check
+ * (on, off), mmu.FIELD. */
 bool machine_config_set(struct machine_config *config, const char *key, const char *value,
 			GError **error);
 /* Cuts or extends the highest usable ranges so that usable RAM adds up to BYTES (whole frames). */
@@ -103,6 +114,12 @@ struct machine {
 	struct boot_params params;
 	struct boot_result boot;
 	GArray *usable; /* struct frame_range: the normalised map, before boot took anything */
+	struct machine_invalidations {
+		uint64_t issued;	  /* INVLPGs and shootdowns */
+		uint64_t skip;		  /* for tests: the one with this number, from 1, is lost */
+		uint64_t invlpg, flushes; /* by kernel code, stale-check on */
+		uint64_t invlpg_superfluous, flushes_superfluous; /* that dropped nothing stale */
+	} invalidations;
 };
 
 /* Builds and powers on: RAM, CPUs after reset, the loader's window, the memory map in RAM. Nothing

@@ -123,6 +123,7 @@ static bool set_arch(struct machine_config *config, const char *value)
 	for (unsigned arch = 0; arch < MACHINE_ARCHS; arch++) {
 		if (strcmp(machine_layout(arch)->arch, value) == 0) {
 			config->arch = arch;
+			config->mode = BOOT_PAGING_NONE;
 			config->leaf_bytes = machine_layout(arch)->leaf_bytes;
 			return true;
 		}
@@ -133,14 +134,19 @@ static bool set_arch(struct machine_config *config, const char *value)
 static bool set_leaf(struct machine_config *config, const char *value)
 {
 	uint64_t bytes;
-	bool i386 = config->arch == MACHINE_I386;
+	enum boot_paging mode =
+		config->paging ? machine_paging(config) : machine_layout(config->arch)->paging;
+	const struct table_geometry *g = table_geometry(mode);
 
 	if (!size_parse(value, &bytes))
 		return false;
-	if (bytes != 4 * KIB && bytes != (i386 ? 4 * MIB : 2 * MIB) && (i386 || bytes != GIB))
-		return false;
-	config->leaf_bytes = (uint32_t)bytes;
-	return true;
+	for (unsigned l = 0; l < g->depth; l++) {
+		if (!g->level[l].leaf || bytes != table_span(g, l))
+			continue;
+		config->leaf_bytes = (uint32_t)bytes;
+		return true;
+	}
+	return false;
 }
 
 static bool set_cpu(struct machine_config *config, const char *value)
@@ -158,14 +164,39 @@ static bool set_switch(const char *value, bool *on)
 	return *on || strcmp(value, "off") == 0;
 }
 
+/* A leaf of the direct map that the mode does not have becomes its middle one. */
+static void fit_leaf(struct machine_config *config)
+{
+	const struct table_geometry *g = table_geometry(machine_paging(config));
+
+	for (unsigned l = 0; l < g->depth; l++)
+		if (g->level[l].leaf && config->leaf_bytes == table_span(g, l))
+			return;
+	if (g->depth > 1)
+		config->leaf_bytes = (uint32_t)table_span(g, 1);
+}
+
 static bool set_paging(struct machine_config *config, const char *value)
 {
-	bool on;
+	bool on = true;
+	enum boot_paging mode = BOOT_PAGING_NONE;
 
-	if (!set_switch(value, &on))
+	for (unsigned i = BOOT_PAGING_NONE + 1; i < BOOT_PAGING_MODES; i++)
+		if (strcmp(value, table_geometry(i)->name) == 0)
+			mode = i;
+	if (!mode && !set_switch(value, &on))
 		return false;
 	config->paging = on;
+	config->mode = mode;
+	config->mmu.features.la57 |= mode == BOOT_PAGING_5LEVEL;
+	fit_leaf(config);
 	return true;
+}
+
+static bool set_layout(struct machine_config *config, const char *value)
+{
+	config->many_directories = strcmp(value, "directories") == 0;
+	return config->many_directories || strcmp(value, "classic") == 0;
 }
 
 static bool set_stale_check(struct machine_config *config, const char *value)
@@ -206,9 +237,10 @@ bool machine_config_set(struct machine_config *config, const char *key, const ch
 		const char *values;
 	} keys[] = {
 		{ "arch", set_arch, "x86_64 or i386" },
-		{ "leaf", set_leaf, "4K, 2M or 1G (x86_64), 4K or 4M (i386)" },
+		{ "leaf", set_leaf, "4K, 2M or 1G (x86_64), 4K or 4M (i386), 4K or 2M (PAE)" },
 		{ "cpu", set_cpu, "tiny, pentium, skylake or zen4" },
-		{ "paging", set_paging, "on or off" },
+		{ "paging", set_paging, "on, off, 32, pae, 4level or 5level" },
+		{ "layout", set_layout, "classic or directories" },
 		{ "windows", set_windows, "16 to 16384" },
 		{ "stale-check", set_stale_check, "on or off" },
 	};
@@ -230,7 +262,8 @@ bool machine_config_set(struct machine_config *config, const char *key, const ch
 		return false;
 	}
 	g_set_error(error, LAB_ERROR, LAB_ERROR_USAGE,
-		    "unknown setting machine.%s (arch, leaf, cpu, paging, windows, stale-check, "
+		    "unknown setting machine.%s (arch, leaf, cpu, paging, layout, windows, "
+		    "stale-check, "
 		    "mmu.FIELD)",
 		    key);
 	return false;

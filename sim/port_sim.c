@@ -7,6 +7,7 @@
 #include <limits.h>
 
 #include "alloc/lock.h"
+#include "sim/invalidation.h"
 #include "sim/machine.h"
 #include "sim/trap.h"
 
@@ -98,8 +99,20 @@ void port_write_cr0(uint64_t value)
 	written(mmu_write_cr0(cpu(), value), "CR0", value);
 }
 
+/* The same value again: there is no other reason than what it drops. */
+static void audit_flush(uint64_t value)
+{
+	struct machine_invalidations *count = &current->invalidations;
+
+	if (!current->config->stale_check || value != mmu_read_cr3(cpu()))
+		return;
+	count->flushes++;
+	count->flushes_superfluous += !invalidation_flush_is_owed(cpu());
+}
+
 void port_write_cr3(uint64_t value)
 {
+	audit_flush(value);
 	written(mmu_write_cr3(cpu(), value), "CR3", value);
 }
 
@@ -115,7 +128,14 @@ void port_write_efer(uint64_t value)
 
 void port_invlpg(struct vaddr va)
 {
-	mmu_invlpg(cpu(), va);
+	struct machine_invalidations *count = &current->invalidations;
+
+	if (current->config->stale_check) {
+		count->invlpg++;
+		count->invlpg_superfluous += !invalidation_is_owed(cpu(), va);
+	}
+	if (++count->issued != count->skip)
+		mmu_invlpg(cpu(), va);
 }
 
 /* The target takes what is posted before its next access, so for the sender it is done. */
@@ -129,7 +149,8 @@ void port_shootdown(unsigned target, struct vaddr va, uint64_t pages)
 					 .va = va,
 					 .pages = pages };
 
-	mmu_post_shootdown(current->cpu[target], &request);
+	if (++current->invalidations.issued != current->invalidations.skip)
+		mmu_post_shootdown(current->cpu[target], &request);
 }
 
 void port_set_fault_handler(port_fault_handler handler, void *context)

@@ -234,6 +234,14 @@ void probe_phase(enum probe_phase phase, struct probe_counters *counters)
 	watch.operation++;
 }
 
+enum probe_phase probe_change_phase(enum probe_phase phase)
+{
+	enum probe_phase before = watch.phase;
+
+	watch.phase = phase;
+	return before;
+}
+
 void probe_heap_owners(uint32_t owner, uint32_t state_owner)
 {
 	watch.heap_owner = owner;
@@ -299,6 +307,19 @@ static void count_line(uint64_t line)
 	watch.counters->cache_lines++;
 }
 
+/* Page tables and address spaces: whatever frames they own, and nothing of the allocator's. */
+static void judge_kernel(uint64_t paddr, unsigned kind, unsigned bytes, const void *caller)
+{
+	uint32_t owner = ledger_owner(watch.probe.ledger, paddr >> X86_PAGE_SHIFT);
+
+	if (paddr >= watch.state_first && paddr < watch.state_end)
+		report_frame(caller, kind, bytes, paddr, "in the frame allocator's state");
+	else if (owner == LEDGER_FREE)
+		report_frame(caller, kind, bytes, paddr, "in a free frame");
+	else if (owner == LEDGER_HOLE)
+		report_frame(caller, kind, bytes, paddr, "where there is no RAM");
+}
+
 /* A heap reads the memory map too, when it checks itself. */
 static void judge_heap(uint64_t paddr, unsigned kind, unsigned bytes, const void *caller)
 {
@@ -319,6 +340,10 @@ static void judge(uint64_t paddr, unsigned kind, unsigned bytes, const void *cal
 
 	if (watch.phase == PROBE_BOOT || !watch.probe.ledger)
 		return;
+	if (watch.phase == PROBE_KERNEL) {
+		judge_kernel(paddr, kind, bytes, caller);
+		return;
+	}
 	if (watch.heap) {
 		judge_heap(paddr, kind, bytes, caller);
 		return;

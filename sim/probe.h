@@ -43,10 +43,12 @@ static inline void probe_counters_add(struct probe_counters *sum, const struct p
 
 enum probe_phase {
 	PROBE_OFF = 0,
-	PROBE_LEAVE, /* the next access ends the operation: see probe_interrupt() */
-	PROBE_BOOT,  /* whose frame it is does not matter yet; holes do */
-	PROBE_RUN,   /* an operation of the allocator: checked and counted */
-	PROBE_CHECK, /* walk() and check(): reading is checked, nothing is counted */
+	PROBE_LEAVE,  /* the next access ends the operation: see probe_interrupt() */
+	PROBE_BOOT,   /* whose frame it is does not matter yet; holes do */
+	PROBE_RUN,    /* an operation of the allocator: checked and counted */
+	PROBE_CHECK,  /* walk() and check(): reading is checked, nothing is counted */
+	PROBE_KERNEL, /* an operation of page tables and spaces: stays out of the allocator's state
+			 and of free frames, counted */
 };
 
 /* One access that must not be, reported once for each source line. */
@@ -91,6 +93,9 @@ void probe_set_stack(const void *low, size_t bytes);
 /* Charges what follows to COUNTERS (not cleared), as one operation. */
 void probe_phase(enum probe_phase phase, struct probe_counters *counters);
 
+/* The allocator is called inside of a kernel operation, or returns there: what is counted stays.
+ * Returns the phase of before. */
+enum probe_phase probe_change_phase(enum probe_phase phase);
 /* Whose accesses the next ones are: a heap's, or (false, as at first) the frame allocator's. A heap
  * may touch the frames it got (OWNER in the ledger), its state, and nothing else. */
 void probe_heap_owners(uint32_t owner, uint32_t state_owner);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sim/fragmentation.h"
+#include "sim/replay.h"
 #include "sim/snapshot.h"
 #include "sim/timer.h"
 
@@ -19,8 +20,7 @@ struct recorded {
 struct slow {
 	uint64_t event, ns;
 	uint16_t cpu;
-	uint8_t order;
-	bool is_free;
+	uint8_t order, operation;
 };
 
 struct recorder {
@@ -38,8 +38,8 @@ struct recorder {
 	uint64_t total_operations, total_ns;
 	uint64_t lab_faults;
 	struct histogram *by_fill[DEMAND_BINS];
-	struct histogram *histogram[2][RECORDER_ORDERS][RECORDER_CPUS_MAX];
-	struct histogram *merged[2][RECORDER_ORDERS];
+	struct histogram *histogram[OPERATIONS][RECORDER_ORDERS][RECORDER_CPUS_MAX];
+	struct histogram *merged[OPERATIONS][RECORDER_ORDERS];
 };
 
 struct recorder *recorder_new(const struct recorder_config *config, struct result *result)
@@ -56,11 +56,11 @@ struct recorder *recorder_new(const struct recorder_config *config, struct resul
 
 void recorder_free(struct recorder *recorder)
 {
-	for (unsigned is_free = 0; is_free < 2; is_free++) {
+	for (unsigned operation = 0; operation < OPERATIONS; operation++) {
 		for (unsigned order = 0; order < RECORDER_ORDERS; order++) {
 			for (unsigned cpu = 0; cpu < RECORDER_CPUS_MAX; cpu++)
-				g_free(recorder->histogram[is_free][order][cpu]);
-			g_free(recorder->merged[is_free][order]);
+				g_free(recorder->histogram[operation][order][cpu]);
+			g_free(recorder->merged[operation][order]);
 		}
 	}
 	for (unsigned bin = 0; bin < DEMAND_BINS; bin++)
@@ -180,7 +180,7 @@ static void compute(struct recorder *recorder)
 {
 	const struct recorder_view *view = &recorder->view;
 	struct metrics_extra extra = {
-		.huge_order = view->machine->layout->huge_order,
+		.huge_order = machine_huge_order(view->machine->config),
 		.state_bytes = view->machine->boot.state_bytes,
 		.managed_frames = view->machine->boot.map.frames,
 	};
@@ -340,11 +340,11 @@ static struct histogram *new_histogram(struct recorder *recorder)
 	return histogram;
 }
 
-void recorder_latency(struct recorder *recorder, bool is_free, unsigned order, unsigned cpu,
+void recorder_latency(struct recorder *recorder, unsigned operation, unsigned order, unsigned cpu,
 		      uint64_t event, uint64_t ns)
 {
 	struct histogram **histogram =
-		&recorder->histogram[is_free][order][MIN(cpu, RECORDER_CPUS_MAX - 1)];
+		&recorder->histogram[operation][order][MIN(cpu, RECORDER_CPUS_MAX - 1)];
 
 	if (!*histogram)
 		*histogram = new_histogram(recorder);
@@ -356,19 +356,20 @@ void recorder_latency(struct recorder *recorder, bool is_free, unsigned order, u
 				     .ns = ns,
 				     .cpu = (uint16_t)cpu,
 				     .order = (uint8_t)order,
-				     .is_free = is_free };
+				     .operation = (uint8_t)operation };
 		g_array_append_val(recorder->slow, slow);
 	}
 }
 
-const struct histogram *recorder_histogram(struct recorder *recorder, bool is_free, unsigned order)
+const struct histogram *recorder_histogram(struct recorder *recorder, unsigned operation,
+					   unsigned order)
 {
-	struct histogram **merged = &recorder->merged[is_free][order];
+	struct histogram **merged = &recorder->merged[operation][order];
 
 	if (*merged)
 		return *merged;
 	for (unsigned cpu = 0; cpu < RECORDER_CPUS_MAX; cpu++) {
-		const struct histogram *part = recorder->histogram[is_free][order][cpu];
+		const struct histogram *part = recorder->histogram[operation][order][cpu];
 		if (part && !*merged)
 			*merged = g_new0(struct histogram, 1);
 		if (part)
@@ -383,26 +384,29 @@ void recorder_total(const struct recorder *recorder, uint64_t *operations, uint6
 	*ns = recorder->total_ns;
 }
 
-static const char *operation_name(const struct recorder *recorder, bool is_free)
+static const char *operation_name(const struct recorder *recorder, unsigned operation)
 {
-	if (recorder->config.heap)
-		return is_free ? "heap_free" : "heap_alloc";
-	return is_free ? "frame_free" : "frame_alloc";
+	if (recorder->config.heap && operation == OPERATION_ALLOC)
+		return "heap_alloc";
+	if (recorder->config.heap && operation == OPERATION_FREE)
+		return "heap_free";
+	return replay_operation_names[operation];
 }
 
 void recorder_write_latency(struct recorder *recorder)
 {
-	for (unsigned is_free = 0; is_free < 2; is_free++)
+	for (unsigned operation = 0; operation < OPERATIONS; operation++)
 		for (unsigned order = 0; order < RECORDER_ORDERS; order++)
 			for (unsigned cpu = 0; cpu < RECORDER_CPUS_MAX; cpu++)
-				if (recorder->histogram[is_free][order][cpu])
+				if (recorder->histogram[operation][order][cpu])
 					result_latency(recorder->result,
-						       operation_name(recorder, is_free), order,
+						       operation_name(recorder, operation), order,
 						       cpu,
-						       recorder->histogram[is_free][order][cpu]);
+						       recorder->histogram[operation][order][cpu]);
 	for (guint i = 0; i < recorder->slow->len; i++) {
 		const struct slow *slow = &g_array_index(recorder->slow, struct slow, i);
-		result_slow(recorder->result, slow->event, operation_name(recorder, slow->is_free),
-			    slow->order, slow->cpu, slow->ns);
+		result_slow(recorder->result, slow->event,
+			    operation_name(recorder, slow->operation), slow->order, slow->cpu,
+			    slow->ns);
 	}
 }

@@ -61,8 +61,8 @@ void recorder_tick(struct recorder *recorder, uint64_t event, uint64_t time_ns);
 bool recorder_due(const struct recorder *recorder, uint64_t event, uint64_t time_ns);
 void recorder_failure(struct recorder *recorder, uint64_t event, const struct event *what);
 bool recorder_timed(const struct recorder *recorder);
-/* One timed operation: "frame_alloc" or "frame_free", of that order, on that CPU. */
-void recorder_latency(struct recorder *recorder, bool is_free, unsigned order, unsigned cpu,
+/* One timed operation (enum replay_operation), of that order, on that CPU. */
+void recorder_latency(struct recorder *recorder, unsigned operation, unsigned order, unsigned cpu,
 		      uint64_t event, uint64_t ns);
 /* The last sample and frame-map frame. METRICS gets the final values (metrics table order). */
 void recorder_end(struct recorder *recorder, uint64_t event, uint64_t time_ns, double *metrics);
@@ -77,7 +77,8 @@ JsonNode *recorder_demand_json(const struct recorder *recorder);
 uint64_t recorder_lab_faults(const struct recorder *recorder);
 
 /* Merged over CPUs; NULL where there was no such operation. */
-const struct histogram *recorder_histogram(struct recorder *recorder, bool is_free, unsigned order);
+const struct histogram *recorder_histogram(struct recorder *recorder, unsigned operation,
+					   unsigned order);
 /* Writes latency.csv and slow.csv. */
 void recorder_write_latency(struct recorder *recorder);
 /* Sum of all net latencies and their number. */

@@ -23,7 +23,19 @@
 
 #define LOOK_AHEAD 16 /* events */
 
-const char *const replay_operation_names[OPERATIONS] = { "boot", "frame_alloc", "frame_free" };
+const char *const replay_operation_names[OPERATIONS] = {
+	"boot",	       "frame_alloc",
+	"frame_free",  "spaces_start",
+	"spawn",       "fork",
+	"exit",	       "mmap",
+	"munmap",      "mprotect",
+	"brk",	       "switch",
+	"fault_none",  "fault_spurious",
+	"fault_zero",  "fault_zero-table",
+	"fault_fresh", "fault_from-zero",
+	"fault_copy",  "fault_reuse",
+	"fault_bad",   "fault_no-memory",
+};
 
 const char *const replay_heap_operation_names[OPERATIONS] = { "boot", "heap_alloc", "heap_free" };
 
@@ -71,6 +83,17 @@ static void replay_event(struct session *session, const struct event *event)
 		break;
 	case EVENT_FRAME_FREE:
 		session_frame_free(session, event);
+		break;
+	case EVENT_SPAWN:
+	case EVENT_FORK:
+	case EVENT_EXEC:
+	case EVENT_EXIT:
+	case EVENT_MMAP:
+	case EVENT_MUNMAP:
+	case EVENT_MPROTECT:
+	case EVENT_BRK:
+	case EVENT_TOUCH:
+		session_space_event(session, event);
 		break;
 	default: /* other slots' events, markers, the recorded buddy's story */
 		break;
@@ -182,6 +205,9 @@ static void note_lock(struct session *session)
 static void run_start(struct session *session, struct frame_ops *watched)
 {
 	session->event = REPLAY_ALL;
+	session_space_start(session);
+	if (session->error)
+		return;
 	if (session->heap)
 		session_heap_start(session, watched);
 	else
@@ -196,6 +222,7 @@ static void run_events(struct session *session)
 
 	if (session->recorder)
 		session->timed = session->pass == PASS_NATIVE && recorder_timed(session->recorder);
+	session_space_tick(session);
 	uint64_t faults = timer_minor_faults() - recorder_lab_faults(session->recorder);
 	gint64 begin = g_get_monotonic_time();
 	uint64_t cpu_begin = timer_thread_cpu_ns();
@@ -214,6 +241,7 @@ static void run_end(void *argument)
 	struct replay_result *result = session->result;
 
 	session->event = REPLAY_ALL;
+	session_space_figures(session);
 	note_lock(session);
 	if (!session->corrupt)
 		audit(session);
@@ -227,6 +255,7 @@ static void run_end(void *argument)
 	if (!(session->frames.ops->caps & FRAME_CAP_FREE) || session->config->unjudged ||
 	    session->corrupt)
 		return;
+	session_space_end(session);
 	if (session->heap) {
 		session_heap_end(session);
 		/* What it keeps by design is no leak of the frame allocator's. */
@@ -236,7 +265,7 @@ static void run_end(void *argument)
 		session_give_back(session);
 	}
 	const struct ledger_totals *totals = ledger_totals(session->ledger);
-	if (totals->free_frames != result->managed_frames)
+	if (totals->free_frames + session_space_held(session) != result->managed_frames)
 		session_violation(
 			session, "leak", 0,
 			"after everything was given back fewer frames are free than after boot");
@@ -311,6 +340,8 @@ static bool power_on(struct session *session, GError **error)
 	session->machine = machine_new(config->machine, error);
 	if (!session->machine)
 		return false;
+	if (!session_space_prepare(session, error))
+		return false;
 	machine_enter(session->machine);
 	if (session->pass == PASS_PROBED) {
 		struct probe probe = { .machine = session->machine,
@@ -342,6 +373,7 @@ static bool power_on(struct session *session, GError **error)
 	}
 	ledger_expect_handles(session->ledger, session->handles.count);
 	assign_boot_frames(session);
+	session_space_booted(session);
 	if (session->pass == PASS_PROBED)
 		probe_set_ledger(session->ledger);
 	else if (session->rehearsed)
@@ -365,6 +397,8 @@ static void add_figures(void *context, struct metrics_extra *extra)
 	extra->fallbacks = stats.fallbacks;
 	extra->fragmenting_fallbacks = stats.fragmenting_fallbacks;
 	demand_figures(session->demand, &extra->demand);
+	if (session->space)
+		session_space_sample(context, &extra->spaces);
 }
 
 /* Each handle of the start section once: none has its frames yet. */
@@ -429,7 +463,7 @@ static bool prepare(struct session *session, GError **error)
 		return false;
 	if (!session->recorder)
 		return true;
-	session->demand = demand_new(session->machine->layout->huge_order);
+	session->demand = demand_new(machine_huge_order(session->machine->config));
 	session->meter.windows = session->machine->windows;
 	/* Frame allocators keep to the direct map; calibrating takes a tenth of a second. */
 	if (session->heap && session->pass == PASS_NATIVE && recorder_timed(session->recorder))
@@ -454,6 +488,7 @@ static void session_clear(struct session *session)
 	if (session->pass == PASS_PROBED)
 		probe_end();
 	machine_leave();
+	session_space_clear(session);
 	handles_fini(&session->handles);
 	if (session->start)
 		g_array_unref(session->start);

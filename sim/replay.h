@@ -20,6 +20,7 @@
 #include "sim/kernel.h"
 #include "sim/probe.h"
 #include "sim/recorder.h"
+#include "sim/space_lab.h"
 #include "workloads/trace.h"
 
 enum replay_start { START_ASCENDING = 0, START_RECORDED, START_SHUFFLED, START_FIXTURE };
@@ -49,6 +50,7 @@ struct replay_config {
 	unsigned limit_ms; /* CPU time after which one operation hangs; 0: none */
 	unsigned threads;  /* native pass on so many host threads, CPUs shared out among them in
 			      turn: replay_threads.c; 0: interleaved, as recorded */
+	const struct space_choice *spaces; /* NULL: processes are not replayed */
 	const char *command; /* how to do this run again, for messages; --until is appended */
 };
 
@@ -62,7 +64,13 @@ struct replay_violation {
 	char *command; /* replays up to it */
 };
 
-enum replay_operation { OPERATION_BOOT = 0, OPERATION_ALLOC, OPERATION_FREE, OPERATIONS };
+enum replay_operation {
+	OPERATION_BOOT = 0,
+	OPERATION_ALLOC,
+	OPERATION_FREE,
+	OPERATION_SPACE, /* + enum space_call */
+	OPERATIONS = OPERATION_SPACE + SPACE_CALLS
+};
 extern const char *const replay_operation_names[OPERATIONS];
 
 /* Heap events are replayed: "boot", "heap_alloc" (realloc too), "heap_free", and their rows are by
@@ -84,7 +92,24 @@ struct replay_row {
 	struct probe_counters counters;
 };
 
+/* What address spaces did, where the run has any. */
+struct replay_spaces {
+	bool on;
+	uint64_t contents; /* digest of what touches read */
+	uint64_t touches;
+	uint64_t killed, unserved, skipped, invalid; /* events; killed: processes */
+	struct space_stats spaces;
+	struct table_stats tables;
+	struct mmu_statistics mmu; /* of all CPUs: users' touches; probed pass: the kernel's too */
+	uint64_t mmu_cycles;	   /* counts x weights of the machine */
+	struct machine_invalidations invalidations; /* with machine.stale-check=on */
+	uint64_t contiguity_pages;		    /* metric 11, when most was mapped */
+	uint64_t contiguity_runs, contiguity_runs_99;
+	double contiguity_share[10]; /* of pages in runs of at least 2^n pages */
+};
+
 struct replay_result {
+	struct replay_spaces spaces;
 	uint64_t digest;
 	bool digested;	     /* not with host threads */
 	uint64_t events;     /* of the trace, without the prologue, as far as replayed */

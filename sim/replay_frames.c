@@ -41,8 +41,8 @@ static int call_alloc(struct session *session, const struct frame_request *reque
 	probe_phase(PROBE_OFF, NULL);
 	session->last_ns = session->timed ? session_net_ns(session, start, stop) : 0;
 	if (session->timed && count)
-		recorder_latency(session->recorder, false, order, request->cpu, session->event,
-				 session->last_ns);
+		recorder_latency(session->recorder, OPERATION_ALLOC, order, request->cpu,
+				 session->event, session->last_ns);
 	return status;
 }
 
@@ -60,7 +60,7 @@ static int call_free(struct session *session, const struct frame_block *block, u
 	trap_kernel_end();
 	probe_phase(PROBE_OFF, NULL);
 	if (session->timed && count)
-		recorder_latency(session->recorder, true, order, cpu, session->event,
+		recorder_latency(session->recorder, OPERATION_FREE, order, cpu, session->event,
 				 session_net_ns(session, start, stop));
 	return status;
 }

@@ -6,6 +6,7 @@
 
 #include "sim/heap_report.h"
 #include "sim/lab.h"
+#include "sim/option.h"
 #include "sim/plugin.h"
 #include "sim/run_json.h"
 #include "sim/size.h"
@@ -76,84 +77,25 @@ char *run_command(char *const *words)
 
 /* ---- settings ---- */
 
-static bool option_value(const struct frame_option *option, const char *text, uint64_t *value)
-{
-	if (!option->choices)
-		return size_parse(text, value) && *value >= option->min && *value <= option->max;
-	for (*value = 0; option->choices[*value]; (*value)++)
-		if (strcmp(option->choices[*value], text) == 0)
-			return true;
-	return false;
-}
-
-static char *possible_values(const struct frame_option *option)
-{
-	return option->choices ? g_strjoinv(", ", (char **)(uintptr_t)option->choices)
-			       : g_strdup_printf("%" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT,
-						 option->min, option->max);
-}
-
-/* What may be set of one system. */
-struct settable {
-	const char *slot, *name;
-	const struct frame_option *options;
-	uint64_t *values;
-};
-
-static bool set_option(const struct settable *of, const char *key, const char *text, GError **error)
-{
-	for (unsigned i = 0; of->options && of->options[i].key; i++) {
-		const struct frame_option *option = &of->options[i];
-		if (strcmp(option->key, key) != 0)
-			continue;
-		if (option_value(option, text, &of->values[i]))
-			return true;
-		char *values = possible_values(option);
-		lab_usage(error, "%s.%s: '%s' is not possible for %s (%s)", of->slot, key, text,
-			  of->name, values);
-		g_free(values);
-		return false;
-	}
-	return lab_usage(error, "%s has no setting %s.%s", of->name, of->slot, key);
-}
-
-/* SETTING: "slot.key=value" */
-static bool set_of(const struct settable *of, const char *setting, GError **error)
-{
-	const char *equals = strchr(setting, '=');
-	char *prefix = g_strconcat(of->slot, ".", NULL);
-	bool fine = equals && g_str_has_prefix(setting, prefix);
-
-	if (fine) {
-		const char *from = setting + strlen(prefix);
-		char *key = g_strndup(from, (gsize)(equals - from));
-		fine = set_option(of, key, equals + 1, error);
-		g_free(key);
-	} else {
-		lab_usage(error, "--set %s: %sKEY=VALUE is expected", setting, prefix);
-	}
-	g_free(prefix);
-	return fine;
-}
-
 bool run_set_frames(const struct frame_ops *ops, struct frame_config *config, const char *setting,
 		    GError **error)
 {
-	struct settable of = { "frames", ops->name, ops->options, config->option };
-
-	return set_of(&of, setting, error);
+	if (!g_str_has_prefix(setting, "frames."))
+		return lab_usage(error, "--set %s: frames.KEY=VALUE is expected", setting);
+	return option_set(ops->options, ops->name, setting, config->option, error);
 }
 
 bool run_set_heap(const struct heap_ops *ops, struct heap_config *config, const char *setting,
 		  GError **error)
 {
-	struct settable of = { "heap", ops->name, ops->options, config->option };
-
-	return set_of(&of, setting, error);
+	if (!g_str_has_prefix(setting, "heap."))
+		return lab_usage(error, "--set %s: heap.KEY=VALUE is expected", setting);
+	return option_set(ops->options, ops->name, setting, config->option, error);
 }
 
 static bool apply_setting(const char *setting, struct replay_config *replay,
-			  struct machine_config *machine, GError **error)
+			  struct space_choice *choice, struct machine_config *machine,
+			  GError **error)
 {
 	const char *equals = strchr(setting, '=');
 
@@ -169,10 +111,13 @@ static bool apply_setting(const char *setting, struct replay_config *replay,
 			       ? run_set_heap(replay->heap[PASS_NATIVE], &replay->heap_config,
 					      setting, error)
 			       : lab_usage(error, "--set %s: there is no heap (--heap)", setting);
+	else if (g_str_has_prefix(key, "tables.") || g_str_has_prefix(key, "space."))
+		fine = space_choice_set(choice, setting, error);
 	else if (g_str_has_prefix(key, "machine."))
 		fine = machine_config_set(machine, key + strlen("machine."), equals + 1, error);
 	else
-		fine = lab_usage(error, "--set %s: the slots are frames, heap and machine",
+		fine = lab_usage(error,
+				 "--set %s: the slots are frames, heap, tables, space and machine",
 				 setting);
 	g_free(key);
 	return fine;
@@ -278,7 +223,7 @@ static bool set_ram(struct machine_config *machine, const char *text, GError **e
 
 static struct machine_config *make_machine(const struct run_config *config,
 					   struct run_result *result, struct replay_config *replay,
-					   GError **error)
+					   struct space_choice *choice, GError **error)
 {
 	struct trace_reader *reader = trace_reader_open(config->trace_path, error);
 	struct machine_config *machine = NULL;
@@ -302,12 +247,9 @@ static struct machine_config *make_machine(const struct run_config *config,
 	replay->heap_config.cpus = cpus;
 	bool fine = true;
 	for (char **setting = config->settings; fine && setting && *setting; setting++)
-		fine = apply_setting(*setting, replay, machine, error);
+		fine = apply_setting(*setting, replay, choice, machine, error);
 	if (fine && strcmp(config->tables, "none") == 0)
 		machine->paging = false;
-	else if (fine && strcmp(config->tables, "direct") != 0)
-		fine = lab_usage(error, "unknown tables '%s' (kmemlab list tables)",
-				 config->tables);
 	if (fine && set_ram(machine, config->ram, error))
 		return machine;
 	machine_config_free(machine);
@@ -347,6 +289,10 @@ static bool boots_with(const struct replay_config *replay, uint64_t bytes)
 
 	if (machine_config_resize(config, bytes, NULL)) {
 		struct machine *machine = machine_new(config, NULL);
+		if (machine && replay->spaces &&
+		    !space_lab_make_room(machine, replay->frames[PASS_NATIVE], replay->spaces,
+					 PASS_NATIVE, NULL))
+			g_clear_pointer(&machine, machine_free);
 		if (machine) {
 			machine_enter(machine);
 			booted = machine_boot(machine, kernels[PASS_NATIVE].boot,
@@ -431,7 +377,9 @@ static bool run_passes(const struct run_config *config, const struct replay_conf
 	if (result->done[PASS_NATIVE] && result->done[PASS_PROBED])
 		result->digests_differ =
 			result->pass[PASS_NATIVE].digest != result->pass[PASS_PROBED].digest ||
-			result->pass[PASS_NATIVE].events != result->pass[PASS_PROBED].events;
+			result->pass[PASS_NATIVE].events != result->pass[PASS_PROBED].events ||
+			result->pass[PASS_NATIVE].spaces.contents !=
+				result->pass[PASS_PROBED].spaces.contents;
 	return true;
 }
 
@@ -473,16 +421,22 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 		.command = config->command,
 	};
 
+	struct space_choice choice = { 0 };
+	bool processes = config->space && strcmp(config->space, "none") != 0;
+
 	*result = (struct run_result){ 0 };
 	if (!find_frames(config->frames, &replay, error) ||
 	    (replay.fixture &&
 	     !fixture_can_reach(replay.fixture, replay.frames[PASS_NATIVE], error)) ||
-	    !find_heap(config->heap, &replay, error))
+	    !find_heap(config->heap, &replay, error) ||
+	    !space_choice_find(&choice, config->tables, config->space ? config->space : "none",
+			       error))
 		return false;
+	replay.spaces = processes ? &choice : NULL;
 	replay.heap_config.seed = config->seed;
 	if (plugin_is_path(config->frames))
 		result->frames_sha256 = lab_file_sha256(config->frames);
-	result->machine = make_machine(config, result, &replay, error);
+	result->machine = make_machine(config, result, &replay, &choice, error);
 	if (!result->machine)
 		return false;
 	replay.machine = result->machine;

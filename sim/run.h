@@ -23,7 +23,8 @@ struct run_config {
 	const char *label;  /* what plots call it: the name, with its settings if there are any */
 	const char *heap;   /* registry name; NULL: frame events are replayed, not heap events */
 	const char *heap_label;
-	const char *tables;  /* "direct", "none" */
+	const char *tables;  /* registry name of page tables; "none": no paging */
+	const char *space;   /* registry name of address spaces; "none" or NULL: no processes */
 	char **settings;     /* "slot.key=value", NULL-terminated; may be NULL */
 	const char *machine; /* preset, file, or "recorded" */
 	const char *ram; /* a size, or "2x": a multiple of the machine's own usable RAM; NULL: its

@@ -114,6 +114,117 @@ static void add_counters(JsonBuilder *json, const struct probe_counters *counter
 	add_int(json, "faults", counters->faults);
 }
 
+/* ---- address spaces ---- */
+
+static void add_faults(JsonBuilder *json, const struct space_stats *stats)
+{
+	begin(json, "faults");
+	for (unsigned i = SPACE_FAULT_NONE + 1; i < SPACE_FAULTS; i++)
+		add_int(json, space_fault_names[i], stats->faults[i]);
+	json_builder_end_object(json);
+}
+
+static void add_table_stats(JsonBuilder *json, const struct table_stats *stats)
+{
+	begin(json, "tables");
+	add_int(json, "frames", stats->table_frames);
+	add_int(json, "frames_peak", stats->table_frames_peak);
+	add_int(json, "made", stats->tables_made);
+	add_int(json, "freed", stats->tables_freed);
+	add_int(json, "invlpg", stats->invlpg);
+	add_int(json, "flushes", stats->flushes);
+	add_int(json, "loads", stats->loads);
+	add_int(json, "visits", stats->visits);
+	add_int(json, "shootdowns", stats->shootdowns);
+	add_int(json, "spared", stats->spared);
+	add_int(json, "slot_moves", stats->slot_moves);
+	add_int(json, "top_copies", stats->top_copies);
+	add_int(json, "splits", stats->splits);
+	json_builder_end_object(json);
+}
+
+static void add_mmu(JsonBuilder *json, const struct replay_spaces *s)
+{
+	const struct mmu_statistics *mmu = &s->mmu;
+
+	begin(json, "mmu");
+	add_int(json, "lookups", mmu->data_lookups + mmu->fetch_lookups);
+	add_int(json, "l1_misses", mmu->l1_data_misses + mmu->l1_fetch_misses);
+	add_int(json, "l2_hits", mmu->l2_hits);
+	add_int(json, "walks", mmu->walks);
+	add_int(json, "dirty_walks", mmu->dirty_walks);
+	add_int(json, "entry_reads", mmu->entry_reads);
+	add_int(json, "ad_writes", mmu->accessed_writes + mmu->dirty_writes);
+	add_int(json, "faults_not_present", mmu->faults_not_present);
+	add_int(json, "faults_protection", mmu->faults_protection);
+	add_int(json, "invlpg", mmu->invlpg);
+	add_int(json, "flushes", mmu->flushes);
+	add_int(json, "dropped", mmu->dropped);
+	add_int(json, "shootdowns_taken", mmu->shootdowns_taken);
+	add_int(json, "stale_uses", mmu->stale_uses);
+	add_int(json, "cycles", s->mmu_cycles);
+	json_builder_end_object(json);
+}
+
+static void add_contiguity(JsonBuilder *json, const struct replay_spaces *s)
+{
+	begin(json, "contiguity");
+	add_int(json, "pages", s->contiguity_pages);
+	add_int(json, "runs", s->contiguity_runs);
+	add_int(json, "runs_for_99_percent", s->contiguity_runs_99);
+	json_builder_begin_array(json_builder_set_member_name(json, "share_in_runs_of_2n"));
+	for (unsigned i = 0; i < G_N_ELEMENTS(s->contiguity_share); i++)
+		json_builder_add_double_value(json, s->contiguity_share[i]);
+	json_builder_end_array(json);
+	json_builder_end_object(json);
+}
+
+/* The same in both passes. */
+static void add_spaces(JsonBuilder *json, const struct run_result *result)
+{
+	const struct replay_spaces *s = &run_speaker(result)->spaces;
+	char text[17];
+
+	if (!s->on)
+		return;
+	begin(json, "spaces");
+	g_snprintf(text, sizeof(text), "%016" G_GINT64_MODIFIER "x", s->contents);
+	add_string(json, "contents", text);
+	add_int(json, "touches", s->touches);
+	add_int(json, "killed", s->killed);
+	add_int(json, "unserved", s->unserved);
+	add_int(json, "skipped", s->skipped);
+	add_int(json, "invalid", s->invalid);
+	add_faults(json, &s->spaces);
+	add_int(json, "copies", s->spaces.copies);
+	add_int(json, "shared", s->spaces.shared);
+	add_int(json, "user_frames_peak", s->spaces.user_frames_peak);
+	add_int(json, "processes_peak", s->spaces.spaces_peak);
+	add_table_stats(json, &s->tables);
+	add_contiguity(json, s);
+	json_builder_end_object(json);
+}
+
+/* What differs by pass: the probed one's MMU sees the kernel's accesses too, and with the stale
+ * checker knows which invalidations dropped nothing. */
+static void add_pass_spaces(JsonBuilder *json, const struct run_result *result, unsigned pass)
+{
+	const struct replay_spaces *s = &result->pass[pass].spaces;
+
+	if (!s->on)
+		return;
+	add_mmu(json, s);
+	if (!result->machine->stale_check || pass != PASS_PROBED)
+		return;
+	begin(json, "invalidations");
+	add_int(json, "invlpg", s->invalidations.invlpg);
+	add_int(json, "invlpg_superfluous", s->invalidations.invlpg_superfluous);
+	add_int(json, "flushes", s->invalidations.flushes);
+	add_int(json, "flushes_superfluous", s->invalidations.flushes_superfluous);
+	add_int(json, "missing", s->mmu.stale_uses);
+	json_builder_end_object(json);
+}
+
 /* Of the lock around alloc and free; waits are for host threads, and of no use to compare. */
 static void add_lock(JsonBuilder *json, const struct replay_result *done)
 {
@@ -157,6 +268,7 @@ static void add_passes(JsonBuilder *json, const struct run_result *result, bool 
 			add_counters(json, &sum);
 			json_builder_end_object(json);
 		}
+		add_pass_spaces(json, result, pass);
 		json_builder_end_object(json);
 	}
 	json_builder_end_object(json);
@@ -206,19 +318,18 @@ static void add_metrics(JsonBuilder *json, const struct run_result *result)
 
 static void add_latency(JsonBuilder *json, const struct run_result *result)
 {
-	char key[32];
+	char key[48];
 
 	begin(json, "latency");
-	for (unsigned is_free = 0; is_free < 2 && result->done[PASS_NATIVE]; is_free++) {
+	for (unsigned operation = OPERATION_ALLOC;
+	     operation < OPERATIONS && result->done[PASS_NATIVE]; operation++) {
 		for (unsigned order = 0; order < RECORDER_ORDERS; order++) {
 			const struct histogram *histogram =
-				recorder_histogram(result->recorder, is_free, order);
+				recorder_histogram(result->recorder, operation, order);
 			if (!histogram)
 				continue;
-			g_snprintf(
-				key, sizeof(key), "%s/%u",
-				operation_names(result)[is_free ? OPERATION_FREE : OPERATION_ALLOC],
-				order);
+			g_snprintf(key, sizeof(key), "%s/%u", operation_names(result)[operation],
+				   order);
 			json_builder_add_value(json_builder_set_member_name(json, key),
 					       result_latency_json(histogram));
 		}
@@ -244,6 +355,7 @@ JsonNode *run_summary(const struct run_config *config, const struct run_result *
 		add_string(json, "heap_name", config->heap_label);
 	add_result(json, config, result);
 	add_passes(json, result, true);
+	add_spaces(json, result);
 	if (config->threads) {
 		add_threads(json, config, run_speaker(result));
 		return finish(json);
@@ -289,6 +401,8 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 	if (config->heap)
 		add_string(json, "heap", config->heap_label);
 	add_string(json, "tables", config->tables);
+	add_string(json, "space", config->space ? config->space : "none");
+	add_string(json, "paging", table_geometry(machine_paging(machine))->name);
 	begin(json, "options");
 	for (char **setting = config->settings; setting && *setting; setting++) {
 		char **pair = g_strsplit(*setting, "=", 2);
@@ -370,6 +484,7 @@ JsonNode *run_json(const struct run_config *config, const struct run_result *res
 	begin(json, "result");
 	add_result(json, config, result);
 	add_passes(json, result, false);
+	add_spaces(json, result);
 	add_boot(json, result);
 	add_metrics(json, result);
 	add_heap(json, result);

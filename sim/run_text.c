@@ -38,6 +38,12 @@ static void add_pass(GString *text, enum kernel_pass pass, const struct replay_r
 			       done->skipped, done->violations, done->seconds);
 	if (!done->digested)
 		add_throughput(text, done);
+	if (done->spaces.on)
+		g_string_append_printf(text,
+				       "%-7s contents %016" PRIx64 "  %" PRIu64 " touches, %" PRIu64
+				       " page-table frames at most, %" PRIu64 " processes killed\n",
+				       "", done->spaces.contents, done->spaces.touches,
+				       done->spaces.tables.table_frames_peak, done->spaces.killed);
 	for (guint i = 0; i < done->violation_list->len; i++) {
 		const struct replay_violation *violation =
 			g_ptr_array_index(done->violation_list, i);
@@ -171,7 +177,7 @@ char *run_text(const struct run_config *config, const struct run_result *result)
 	if (speaker->heap.sites)
 		add_heap(text, &speaker->heap);
 	else
-		add_memory(text, speaker, machine_layout(result->machine->arch)->huge_order);
+		add_memory(text, speaker, machine_huge_order(result->machine));
 	if (result->done[PASS_NATIVE] && recorder_timed(result->recorder)) {
 		g_string_append_printf(text, LABEL "%11s%11s%11s%11s\n", "latency, ns", "p50",
 				       "p99", "p99.9", "max");

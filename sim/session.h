@@ -4,6 +4,7 @@
  *
  *   replay.c          the pass: power on, boot, the event loop, the end
  *   replay_frames.c   the frame slot: start state, allocations, frees, giving everything back
+ *   replay_space.c    processes: page tables and address spaces, users' touches
  *   replay_fixture.c  a fixture as the start state
  *   replay_threads.c  the event loop on host threads
  *   replay_heap.c     the heap slot: objects allocated, resized, verified and freed
@@ -55,10 +56,11 @@ struct session {
 	const struct timer *timer;
 	struct window_meter meter; /* of the lab's own time within operations */
 	bool timed;
-	uint64_t lab_faults; /* host page faults while decoding */
-	bool corrupt;	     /* check() found a broken invariant: the pass ends */
-	bool reached;	     /* the last event that is wanted */
-	GError *error;	     /* a damaged trace, found inside the loop */
+	uint64_t lab_faults;	     /* host page faults while decoding */
+	struct session_space *space; /* NULL: the run has no address spaces */
+	bool corrupt;		     /* check() found a broken invariant: the pass ends */
+	bool reached;		     /* the last event that is wanted */
+	GError *error;		     /* a damaged trace, found inside the loop */
 };
 
 /* A stamp before an operation that is timed, else 0. */
@@ -117,5 +119,19 @@ void session_heap_end(struct session *session);
 
 /* replay_threads.c: all events; not inside trap_run(). Where a thread died the result says so. */
 void session_replay_threads(struct session *session);
+
+/* replay_space.c. */
+bool session_space_prepare(struct session *session, GError **error); /* before boot */
+void session_space_booted(struct session *session);
+void session_space_clear(struct session *session);
+void session_space_sample(void *context, struct metrics_spaces *out);
+/* Kernel code runs in these. */
+void session_space_start(struct session *session);
+void session_space_event(struct session *session, const struct event *event);
+void session_space_tick(struct session *session);
+void session_space_figures(struct session *session);
+void session_space_end(struct session *session);
+/* Frames of page tables that the kernel keeps. */
+uint64_t session_space_held(const struct session *session);
 
 #endif

@@ -129,9 +129,15 @@ void space_drop_page(struct spaces *s, struct paddr pa)
 		port_panic("spaces: the frame allocator does not know its own frame");
 }
 
-int space_drop_leaf(void *context, struct vaddr va, const struct table_leaf *leaf)
+struct drop {
+	struct spaces *spaces;
+	struct space *space;
+};
+
+/* A table_visit_fn. */
+static int drop_leaf(void *context, struct vaddr va, const struct table_leaf *leaf)
 {
-	struct space_drop *drop = context;
+	struct drop *drop = context;
 
 	(void)va;
 	if (is_zero_page(drop->spaces, leaf->paddr))
@@ -140,6 +146,16 @@ int space_drop_leaf(void *context, struct vaddr va, const struct table_leaf *lea
 	drop->spaces->stats.mapped_pages--;
 	space_drop_page(drop->spaces, leaf->paddr);
 	return 0;
+}
+
+int space_unmap_pages(struct spaces *s, struct space *space, uint64_t base, uint64_t end)
+{
+	struct drop drop = { s, space };
+	int error = table_unmap(s->tables, &space->root, (struct vaddr){ base },
+				(struct vaddr){ end }, drop_leaf, &drop);
+
+	table_settle(s->tables);
+	return error;
 }
 
 int space_map_page(struct spaces *s, struct space *space, uint64_t address, struct pfn frame,
@@ -209,13 +225,10 @@ static void free_regions(struct spaces *s, struct region *region)
 
 void space_free(struct spaces *s, struct space *space)
 {
-	struct space_drop drop = { s, space };
-	struct vaddr end = { s->tables->geometry->user_end };
-
 	if (s->tables->cpu[port_cpu()].running == &space->root)
 		space_switch(s, NULL);
 	/* Nothing lies partly in it, so nothing is split, and it cannot fail. */
-	if (table_unmap(s->tables, &space->root, (struct vaddr){ 0 }, end, space_drop_leaf, &drop))
+	if (space_unmap_pages(s, space, 0, s->tables->geometry->user_end))
 		port_panic("spaces: an exit needs memory");
 	table_root_free(s->tables, &space->root);
 	table_settle(s->tables);

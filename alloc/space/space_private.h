@@ -36,12 +36,9 @@ void space_clear_page(struct spaces *s, struct pfn frame);
 void space_copy_page(struct spaces *s, struct pfn to, struct pfn from);
 /* One user less; the last one frees. Zero pages have no users. */
 void space_drop_page(struct spaces *s, struct paddr pa);
-/* A table_visit_fn for table_unmap(); CONTEXT is a struct space_drop. */
-struct space_drop {
-	struct spaces *spaces;
-	struct space *space;
-};
-int space_drop_leaf(void *context, struct vaddr va, const struct table_leaf *leaf);
+/* Unmaps what [base, end) maps, and drops its pages. KERR_NO_MEMORY: with nothing changed. */
+int space_unmap_pages(struct spaces *s, struct space *space, uint64_t base,
+		      uint64_t end) KERR_MUST_CHECK;
 /* Maps one page, counted. */
 int space_map_page(struct spaces *s, struct space *space, uint64_t address, struct pfn frame,
 		   unsigned rights) KERR_MUST_CHECK;

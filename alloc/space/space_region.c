@@ -67,16 +67,6 @@ static void forget_range(struct spaces *s, struct space *space, uint64_t base, u
 	}
 }
 
-static int unmap_pages(struct spaces *s, struct space *space, uint64_t base, uint64_t end)
-{
-	struct space_drop drop = { s, space };
-	int error = table_unmap(s->tables, &space->root, (struct vaddr){ base },
-				(struct vaddr){ end }, space_drop_leaf, &drop);
-
-	table_settle(s->tables);
-	return error;
-}
-
 int space_unmap(struct spaces *s, struct space *space, uint64_t base, uint64_t end)
 {
 	struct region *spare = NULL;
@@ -89,7 +79,7 @@ int space_unmap(struct spaces *s, struct space *space, uint64_t base, uint64_t e
 		return 0;
 	if (r->base < base && r->end > end && !(spare = space_new_region(s)))
 		return KERR_NO_MEMORY;
-	int error = unmap_pages(s, space, base, end);
+	int error = space_unmap_pages(s, space, base, end);
 
 	if (error && spare)
 		space_free_region(s, spare);

@@ -28,8 +28,8 @@
  * the slot shows it at, wherever the space is loaded: a large page's entry, read as a leaf, shows
  *      the memory itself there.
  *  R4  The slot is never read below a large page (table_map.c, M4).
- *  R5  What a CPU saw through F is flushed before it looks through F in another operation, or at
- *      another space.
+ *  R5  Before a CPU looks through F in another operation, or at another space, it flushes, unless
+ *      nobody looked through F since its last flush. (CPUs may share a TLB.)
  *
  * Cost: an address computation; the first look into a table costs a TLB miss. 5 levels: a slot
  * covers 256 TiB, so the layout may have no room for one.
@@ -107,7 +107,7 @@ static int slots_init(struct tables *t)
 static int slots_root_new(struct tables *t, struct table_root *root)
 {
 	fill_slot(t, root, t->config.layout.own_slot, root);
-	if (t->ops == &table_foreign)
+	if (t->config.layout.foreign_slot.a)
 		fill_slot(t, root, t->config.layout.foreign_slot, NULL);
 	return 0;
 }
@@ -208,9 +208,11 @@ static void point_foreign(struct tables *t, struct table_root *root)
 		return;
 	set_foreign(t, root);
 	t->stats.slot_moves++;
-	if (cpu->foreign_used)
+	if (cpu->foreign_flushed != t->foreign_uses) {
 		table_flush(t);
-	cpu->foreign_used = false;
+		cpu->foreign_flushed = t->foreign_uses;
+	}
+	t->foreign_uses++;
 }
 
 static struct vaddr slot_for(struct tables *t, const struct table_root *root)
@@ -221,12 +223,8 @@ static struct vaddr slot_for(struct tables *t, const struct table_root *root)
 static void *open_either(struct tables *t, struct table_root *root, unsigned level, struct vaddr va,
 			 struct pfn frame)
 {
-	struct vaddr slot = slot_for(t, root);
-
 	(void)frame;
-	if (slot.a == t->config.layout.foreign_slot.a)
-		t->cpu[port_cpu()].foreign_used = true;
-	return port_ptr(page_of(entry_at(t, slot, level, va)));
+	return port_ptr(page_of(entry_at(t, slot_for(t, root), level, va)));
 }
 
 static void unlinked_either(struct tables *t, struct table_root *root, unsigned level,

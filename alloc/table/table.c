@@ -113,12 +113,30 @@ static void find_kernel_root(struct tables *t)
 	root->previous = root;
 }
 
+/* Large pages that boot put into the top table are copied into every space, and cached as global: a
+ * CPU that has set D in one space's copy does not set it in the next one's. The kernel asks for
+ * neither A nor D of its own memory, so they are set once for all. */
+static void settle_kernel_leaves(struct tables *t)
+{
+	unsigned top = table_top(t->geometry), frame_entries = table_frame_entries(t->geometry);
+
+	for (unsigned i = 0; i < frame_entries * t->geometry->top_frames; i++) {
+		void *entries = frame_open(&t->reach, t->kernel.top[i / frame_entries]);
+		uint64_t entry = entry_get(t, entries, i % frame_entries);
+
+		if ((entry & X86_PTE_P) && table_is_leaf(t->geometry, top, entry))
+			entry_set(t, entries, i % frame_entries, entry | X86_PTE_A | X86_PTE_D);
+		frame_close(&t->reach, entries);
+	}
+}
+
 int table_init(const struct table_ops *ops, const struct table_config *config, void *state)
 {
 	struct tables *t = place(state, config);
 
 	t->ops = ops;
 	find_kernel_root(t);
+	settle_kernel_leaves(t);
 	for (unsigned i = 0; i < config->cpus; i++)
 		t->cpu[i].running = t->cpu[i].loaded = &t->kernel;
 	return ops->init(t);
@@ -294,7 +312,7 @@ void table_load(struct tables *t, struct table_root *root)
 	if (t->ops->unload)
 		t->ops->unload(t);
 	cpu->loaded = root;
-	cpu->foreign_used = false;
+	cpu->foreign_flushed = t->foreign_uses;
 	port_write_cr3(root->cr3.a);
 }
 

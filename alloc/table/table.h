@@ -100,8 +100,8 @@ struct table_cpu {
 	struct table_root *running; /* whose user code this CPU runs */
 	struct table_root *loaded; /* whose tables CR3 leads to: another only inside an operation */
 	struct table_root *foreign; /* what the second recursive slot shows (T3) */
-	bool foreign_used;
-	uint32_t slot; /* T4: watermark, or height of the stack of free slots */
+	uint64_t foreign_flushed;   /* tables.foreign_uses when this CPU last flushed */
+	uint32_t slot;		    /* T4: watermark, or height of the stack of free slots */
 };
 
 struct table_ops;
@@ -119,6 +119,7 @@ struct tables {
 	struct pfn zero_table; /* the shared table of zero pages, which map operations take apart */
 	struct pfn zero_frame;
 	bool has_zero_table;
+	uint64_t foreign_uses;	  /* how often any CPU looked through the second slot (T3) */
 	struct table_root kernel; /* boot's own */
 	struct table_stats stats;
 };

@@ -171,7 +171,8 @@ void table_prune(struct gather *g, struct vaddr va, unsigned level, struct table
 
 /* ---- taking apart ---- */
 
-/* The entries of a table that maps what the entry of LEVEL + 1 did. */
+/* The entries of a table that maps what the entry of LEVEL + 1 did. A link to the shared zero table
+ * may have lost U: then its pages have. */
 static void fill_apart(struct tables *t, unsigned level, struct pfn frame, uint64_t entry)
 {
 	void *to = frame_open(&t->reach, frame);
@@ -187,7 +188,8 @@ static void fill_apart(struct tables *t, unsigned level, struct pfn frame, uint6
 		bits |= entry & X86_PTE_LARGE_PAT;
 	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++)
 		entry_set(t, to, i,
-			  zero ? entry_for(t, pfn_to_paddr(t->zero_frame), 0, TABLE_USER)
+			  zero ? entry_for(t, pfn_to_paddr(t->zero_frame), 0,
+					   entry & X86_PTE_US ? TABLE_USER : 0)
 			       : (at + i * table_span(t->geometry, level)) | bits);
 	*table_uses(t, frame) = table_frame_entries(t->geometry);
 	frame_close(&t->reach, to);

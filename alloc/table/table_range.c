@@ -394,7 +394,11 @@ int table_share(struct tables *t, struct table_root *from, struct table_root *to
 			va = borrow(&s, &path, va, end);
 		gather_flush(&s.g);
 		gather_reset(&s.g);
-		if (zero)
+		/* A link that users may not use is not worth one: what is not there reads as zero.
+		 */
+		if (zero && !(path.entry & X86_PTE_US))
+			error = 0;
+		else if (zero)
 			error = table_link_zero(
 				t, to,
 				(struct vaddr){ (va.a - 1) & ~(table_span(t->geometry, 1) - 1) });

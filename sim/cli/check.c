@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sim/check.h"
+#include "sim/check_space.h"
 #include "sim/check_heap.h"
 #include "sim/explore.h"
 #include "sim/explore_scenario.h"
@@ -11,7 +12,7 @@
 #include "sim/run.h"
 
 struct options {
-	char *frames, *heap, *output;
+	char *frames, *heap, *tables, *space, *mode, *output;
 	char **settings;
 	gint64 seed, operations, schedules;
 	gint preemptions;
@@ -198,6 +199,58 @@ static int check_all(const struct options *options)
 	return worst;
 }
 
+/* ---- page tables and address spaces ---- */
+
+static void print_space_report(const struct check_space_report *report)
+{
+	printf("%s  %" G_GUINT64_FORMAT " configurations (%" G_GUINT64_FORMAT
+	       " refused), %" G_GUINT64_FORMAT " operations, %" G_GUINT64_FORMAT
+	       " touches, %" G_GUINT64_FORMAT " faults, %" G_GUINT64_FORMAT " unserved\n",
+	       report->failed ? "FAILED" : "ok    ", report->configurations, report->refused,
+	       report->operations, report->touches, report->faults, report->unserved);
+	if (!report->failed)
+		return;
+	printf("  %s\n  on %s\n", report->message, report->where);
+	if (!report->lines)
+		return;
+	guint shown = MIN(report->lines->len, CHECK_TEXT_OPS_MAX);
+	printf("  %u events, shrunk from %u in %u trials:\n", report->lines->len, report->from,
+	       report->trials);
+	for (guint i = 0; i < shown; i++)
+		printf("    %3u  %s\n", i, (const char *)g_ptr_array_index(report->lines, i));
+	if (shown < report->lines->len)
+		printf("    ... and %u more\n", report->lines->len - shown);
+	printf("  trace: %s\n  again: %s\n", report->trace, report->command);
+}
+
+static int check_space(const struct options *options, const char *trace)
+{
+	struct check_space_config config = {
+		.tables = options->tables,
+		.spaces = options->space ? options->space : "process",
+		.frames = options->frames,
+		.mode = options->mode,
+		.settings = options->settings,
+		.seed = (uint64_t)options->seed,
+		.operations = (uint64_t)options->operations,
+		.pass = { true, true },
+		.trace = trace,
+		.output = options->output ? options->output : "check-space.kmt",
+	};
+	struct check_space_report report = { 0 };
+	GError *error = NULL;
+	int code;
+
+	if (check_spaces(&config, &report, &error)) {
+		print_space_report(&report);
+		code = report.failed ? CLI_CHECK_FAILED : CLI_OK;
+	} else {
+		code = cli_fail(error);
+	}
+	check_space_report_clear(&report);
+	return code;
+}
+
 static int check(const struct options *options, const char *trace)
 {
 	if (options->preemptions < 0 || options->preemptions > EXPLORE_PREEMPTIONS_MAX)
@@ -208,6 +261,10 @@ static int check(const struct options *options, const char *trace)
 		return cli_usage("--operations: 1 to 1000000");
 	if (!(options->seconds >= 0.01 && options->seconds <= 3600))
 		return cli_usage("--time-limit: 0.01 to 3600 seconds");
+	if (options->tables || options->space)
+		return check_space(options, trace);
+	if (options->mode)
+		return cli_usage("--mode is for --tables and --space");
 	if (options->heap && (options->frames || trace || options->explore))
 		return cli_usage("--heap stands alone: a heap's failure is shown again by replay");
 	if (options->heap)
@@ -239,6 +296,13 @@ int cli_check(const struct cli_command *command, int argc, char **argv)
 		  "NAME|PLUGIN.so" },
 		{ "heap", 0, 0, G_OPTION_ARG_STRING, &options.heap,
 		  "Kernel heap (kmemlab list heaps)", "NAME" },
+		{ "tables", 0, 0, G_OPTION_ARG_STRING, &options.tables,
+		  "Page tables (kmemlab list tables), held against the reference model", "NAME" },
+		{ "space", 0, 0, G_OPTION_ARG_STRING, &options.space,
+		  "Address spaces (kmemlab list spaces), held against the reference model",
+		  "NAME" },
+		{ "mode", 0, 0, G_OPTION_ARG_STRING, &options.mode,
+		  "With --tables or --space: only this paging (32, pae, 4level, 5level)", "MODE" },
 		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &options.settings,
 		  "Only with this setting, in place of each option's values in turn",
 		  "SLOT.KEY=VALUE" },
@@ -268,6 +332,9 @@ int cli_check(const struct cli_command *command, int argc, char **argv)
 		code = check(&options, rest[0]);
 	g_strfreev(rest);
 	g_free(options.frames);
+	g_free(options.tables);
+	g_free(options.space);
+	g_free(options.mode);
 	g_free(options.heap);
 	g_free(options.output);
 	g_strfreev(options.settings);

@@ -5,6 +5,7 @@
 
 #include "alloc/frame/frame.h"
 #include "alloc/heap/heap.h"
+#include "alloc/space/space.h"
 #include "sim/fragmentation.h"
 #include "sim/machine.h"
 #include "sim/run.h"
@@ -73,12 +74,22 @@ static void list_heaps(emit_fn emit, void *context)
 
 static void list_tables(emit_fn emit, void *context)
 {
-	emit(context, "none", "T0", "no paging: addresses are physical (i386)", NULL);
-	emit(context, "direct", "T1", "direct map: RAM at a fixed offset", NULL);
+	for (const struct table_ops *const *ops = table_registry; *ops; ops++) {
+		struct details details = {
+			table_cap_names, (*ops)->caps, (*ops)->options, { true, true }
+		};
+		emit(context, (*ops)->name, (*ops)->id, (*ops)->summary, &details);
+	}
 }
 
-static void list_nothing(emit_fn emit, void *context)
+static void list_spaces(emit_fn emit, void *context)
 {
+	for (const struct space_ops *const *ops = space_registry; *ops; ops++) {
+		struct details details = {
+			space_cap_names, (*ops)->caps, (*ops)->options, { true, true }
+		};
+		emit(context, (*ops)->name, (*ops)->id, (*ops)->summary, &details);
+	}
 }
 
 static void list_machines(emit_fn emit, void *context)
@@ -125,9 +136,9 @@ static const struct {
 	const char *name;
 	void (*list)(emit_fn emit, void *context);
 } kinds[] = {
-	{ "frames", list_frames },  { "heaps", list_heaps },	   { "tables", list_tables },
-	{ "spaces", list_nothing }, { "machines", list_machines }, { "workloads", list_workloads },
-	{ "starts", list_starts },  { "metrics", list_metrics },
+	{ "frames", list_frames }, { "heaps", list_heaps },	  { "tables", list_tables },
+	{ "spaces", list_spaces }, { "machines", list_machines }, { "workloads", list_workloads },
+	{ "starts", list_starts }, { "metrics", list_metrics },
 };
 
 static char *describe_setting(const struct frame_option *option)

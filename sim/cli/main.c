@@ -105,7 +105,10 @@ const struct cli_command cli_commands[] = {
 	  "printed with the command that\n"
 	  "shows it again. A crash or a hang ends its own process. With a trace: only its "
 	  "operations, misuse included. Exit 1\n"
-	  "when something is wrong.\n\n"
+	  "when something is wrong.\n"
+	  "With --tables or --space: random processes in every paging mode; what every touch reads "
+	  "is compared with a reference model.\n\n"
+	  "  kmemlab check --tables recursive --mode pae --operations 20000\n"
 	  "  kmemlab check\n  kmemlab check --frames buddy --seed 7 --operations 5000\n"
 	  "  kmemlab check --frames bitmap --set frames.policy=best-fit -o failure.kmt\n"
 	  "  kmemlab check --explore --frames llfree --preemptions 3",

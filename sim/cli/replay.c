@@ -12,7 +12,7 @@
 #define UNSET (-1.0) /* --time-limit */
 
 struct options {
-	char *frames, *heap, *tables, *machine, *ram, *start, *place, *pass, *output, *name,
+	char *frames, *heap, *tables, *space, *machine, *ram, *start, *place, *pass, *output, *name,
 		*host_memory;
 	char **settings;
 	gint cpus, threads;
@@ -82,6 +82,7 @@ static int replay(const struct options *options, const char *trace, const char *
 		.frames = options->frames,
 		.heap = options->heap,
 		.tables = options->tables ? options->tables : "direct",
+		.space = options->space,
 		.settings = options->settings,
 		.machine = options->machine ? options->machine : "recorded",
 		.ram = options->ram,
@@ -143,9 +144,15 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		{ "heap", 0, 0, G_OPTION_ARG_STRING, &options.heap,
 		  "Replay the trace's heap events against that heap (kmemlab list heaps)", "NAME" },
 		{ "tables", 0, 0, G_OPTION_ARG_STRING, &options.tables,
-		  "How the kernel reaches page tables: direct (default), none", "NAME" },
+		  "How the kernel reaches page tables (kmemlab list tables); default: direct",
+		  "NAME" },
+		{ "space", 0, 0, G_OPTION_ARG_STRING, &options.space,
+		  "Replay processes and touches too, with these address spaces (kmemlab list "
+		  "spaces); default: none",
+		  "NAME" },
 		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &options.settings,
-		  "A setting: frames.KEY, heap.KEY, machine.KEY; may be repeated",
+		  "A setting: frames.KEY, heap.KEY, tables.KEY, space.KEY, machine.KEY; may be "
+		  "repeated",
 		  "SLOT.KEY=VALUE" },
 		{ "machine", 'm', 0, G_OPTION_ARG_STRING, &options.machine,
 		  "recorded (default), a preset, a memory map or a machine file", "NAME|FILE" },
@@ -221,6 +228,7 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 	g_free(options.frames);
 	g_free(options.heap);
 	g_free(options.tables);
+	g_free(options.space);
 	g_free(options.machine);
 	g_free(options.ram);
 	g_free(options.start);

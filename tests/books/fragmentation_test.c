@@ -130,6 +130,10 @@ static const struct {
 	{ MIXED, "compact_moves", "64" },
 	{ MIXED, "compact_moves_pinned", "0" },
 	{ EMPTY, "failures", "7" },
+	{ EMPTY, "processes", "3" },
+	{ EMPTY, "mapped_pages", "50" },
+	{ EMPTY, "user_frames", "40" },
+	{ EMPTY, "page_table_frames", "9" },
 	/* F = 0, B = 0 */
 	{ FULL, "free_frames", "0" },
 	{ FULL, "reserved_frames", "64" },
@@ -354,6 +358,10 @@ START_TEST(figures_by_hand)
 		.huge_order = figures[_i].picture == HUGE_32BIT ? 10 : 9,
 		.state_bytes = 8192 - 4000 + 104,
 		.kept_frames = 1,
+		.spaces = { .processes = 3,
+			    .mapped_pages = 50,
+			    .user_frames = 40,
+			    .table_frames = 9 },
 		.managed_frames = 2048,
 		.failures = 7,
 	};
@@ -414,6 +422,10 @@ static const struct {
 	{ "huge_served" },
 	{ "first_failure_fill_percent" },
 	{ "huge_first_failure_fill_percent" },
+	{ "processes" },
+	{ "mapped_pages" },
+	{ "user_frames" },
+	{ "page_table_frames" },
 };
 
 START_TEST(metrics_stand_in_the_order_of_the_schema)
