@@ -395,13 +395,15 @@ static void add_heap(GArray *figures, const struct rounds *rounds, const struct 
 {
 	for (unsigned l = 0; l < LOADS; l++)
 		for (unsigned r = 0; r < RIVALS; r++)
-			add_figure(
-				figures, g_strdup_printf("heaps/%s/%s", ops->name, load_names[l]),
-				rounds->heap[h][l], rounds->there[r] ? rounds->rival[r][l] : NULL,
-				rounds->there[r] ? rivals[r].name : absent(r), 0);
+			add_figure(figures,
+				   g_strdup_printf("heaps/%s/%s/%s", ops->name, load_names[l],
+						   rivals[r].name),
+				   rounds->heap[h][l],
+				   rounds->there[r] ? rounds->rival[r][l] : NULL,
+				   rounds->there[r] ? rivals[r].name : absent(r), 0);
 }
 
-/* The one whose slowest load is best, by its ratio to mimalloc. */
+/* The one whose loads take least in all, by its ratio to mimalloc. */
 static void add_fastest(GArray *figures, const struct rounds *rounds,
 			const struct heap_ops *const *heaps, unsigned count)
 {
