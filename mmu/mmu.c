@@ -207,7 +207,8 @@ static uint32_t walk_for(struct mmu_cpu *cpu, uint64_t va, const struct request 
 		if ((vector != 0 || !walk_marked(walk, leaf_bits)) &&
 		    !mark(cpu, walk, vector ? 0 : leaf_bits, result))
 			continue;
-		walk->leaf.dirty |= request->writes;
+		if (request->writes)
+			walk_entry_dirtied(&walk->leaf);
 		if (cpu->checking && cached != NULL)
 			stale_check_walk(cpu, va, request->access, walk, cached, vector);
 		return vector;

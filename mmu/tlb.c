@@ -189,8 +189,7 @@ void tlb_drop_psc_path(struct tlb *tlb, uint64_t va, unsigned pcid, unsigned ind
 {
 	uint64_t live = tlb->live & LIVE_PSC;
 
-	FOR_LIVE(live, number, size)
-	{
+	FOR_LIVE(live, number, size) {
 		uint32_t w = find_psc_way(tlb, number, va, pcid, index_bits);
 
 		if (w != TLB_NO_WAY) {
@@ -268,8 +267,7 @@ static unsigned drop_in(struct tlb *tlb, uint64_t live, uint64_t va, unsigned pc
 {
 	unsigned count = 0;
 
-	FOR_LIVE(live, number, size)
-	{
+	FOR_LIVE(live, number, size) {
 		count += drop_class(tlb, number, size, va, pcid, global);
 		if (tlb->cache[number].cut > 0)
 			count += drop_pieces(tlb, number, va, pcid, global);

@@ -191,24 +191,26 @@ TLB_INLINE uint32_t oldest_named(const uint64_t *stamp, uint32_t ways)
 }
 
 /* A way to fill in the set at @first, counted from there: an invalid one, else a victim. */
-TLB_INLINE uint32_t choose_way(struct tlb *tlb, unsigned number, uint32_t first)
+TLB_INLINE uint32_t choose_way(struct tlb *tlb, const struct tlb_cache *cache, bool named,
+			       uint32_t first)
 {
-	const struct tlb_cache *cache = &tlb->cache[number];
-
 	if (cache->replacement != MMU_LRU)
 		return tlb_choose_unlike_lru(tlb, cache, first);
-	return stamps_name_ways(number) ? oldest_named(cache->stamp + first, cache->ways)
-					: oldest_tick(cache->stamp + first, cache->ways);
+	return named ? oldest_named(cache->stamp + first, cache->ways)
+		     : oldest_tick(cache->stamp + first, cache->ways);
 }
 
-/* @tag is in no way of its set: T1. @tick: of the L1s the front's, of the others the TLB's. */
-TLB_INLINE uint32_t insert(struct tlb *tlb, unsigned number, uint64_t va, unsigned shift,
-			   uint64_t tag, const struct mmu_entry *entry, uint64_t tick,
-			   uint64_t *evictions)
+/*
+ * @tag is in no way of its set: T1. @named: stamps_name_ways(@number), which callers know before
+ * the number. @tick: of the L1s the front's, of the others the TLB's.
+ */
+TLB_INLINE uint32_t insert(struct tlb *tlb, unsigned number, bool named, uint64_t va,
+			   unsigned shift, uint64_t tag, const struct mmu_entry *entry,
+			   uint64_t tick, uint64_t *evictions)
 {
 	struct tlb_cache *cache = &tlb->cache[number];
 	uint32_t first = first_way(cache, va, shift);
-	uint32_t chosen = choose_way(tlb, number, first);
+	uint32_t chosen = choose_way(tlb, cache, named, first);
 	uint32_t w = first + chosen;
 	struct tlb_way *way = &cache->way[w];
 	uint64_t old = cache->tag[w];
@@ -220,13 +222,13 @@ TLB_INLINE uint32_t insert(struct tlb *tlb, unsigned number, uint64_t va, unsign
 		++*evictions;
 	}
 	/* Most often one of a kind takes the place of another, and no count changes. */
-	if (old == 0 || ((old ^ tag) & (TAG_CLASS | TAG_GLOBAL)) || cut != way_is_cut(way)) {
+	if (old == 0 || ((old ^ tag) & (TAG_CLASS | TAG_GLOBAL)) || cut || cache->cut > 0) {
 		if (old != 0)
 			count_way(tlb, number, old, way_is_cut(way), -1u);
 		count_way(tlb, number, tag, cut, 1);
 	}
 	cache->tag[w] = tag;
-	cache->stamp[w] = stamps_name_ways(number) ? tick << STAMP_WAY_BITS | chosen : tick;
+	cache->stamp[w] = named ? tick << STAMP_WAY_BITS | chosen : tick;
 	way->entry = *entry;
 	way->piece_shift = (uint8_t)shift;
 	way->first_slot = TLB_NO_SLOT;
@@ -244,8 +246,7 @@ TLB_INLINE struct tlb_ref find_in(const struct tlb *tlb, uint64_t mask, uint64_t
 {
 	uint64_t live = tlb->live & mask;
 
-	FOR_LIVE(live, number, size)
-	{
+	FOR_LIVE(live, number, size) {
 		unsigned shift = tlb->class_shift[size];
 		uint32_t w = find_way(&tlb->cache[number], va, shift,
 				      make_tag(va, shift, size, pcid, false));
@@ -294,8 +295,8 @@ TLB_INLINE struct tlb_ref insert_in(struct tlb *tlb, enum tlb_group group, uint6
 
 	if (home.cache == MMU_CACHES)
 		return (struct tlb_ref){ 0, TLB_NO_WAY };
-	return (struct tlb_ref){ home.cache,
-				 insert(tlb, home.cache, va, shift, tag, entry, tick, evictions) };
+	return (struct tlb_ref){ home.cache, insert(tlb, home.cache, group == TLB_L2, va, shift,
+						    tag, entry, tick, evictions) };
 }
 
 TLB_INLINE struct tlb_ref tlb_insert_l1(struct tlb *tlb, uint64_t va, unsigned pcid, bool fetch,
@@ -331,8 +332,7 @@ TLB_INLINE struct tlb_ref tlb_find_psc(struct tlb *tlb, uint64_t va, unsigned pc
 {
 	uint64_t live = tlb->live & LIVE_PSC;
 
-	FOR_LIVE(live, number, size)
-	{
+	FOR_LIVE(live, number, size) {
 		struct tlb_ref ref = { number, find_psc_way(tlb, number, va, pcid, index_bits) };
 
 		if (ref.way != TLB_NO_WAY) {
@@ -353,8 +353,8 @@ TLB_INLINE void tlb_insert_psc(struct tlb *tlb, uint64_t va, unsigned pcid, unsi
 	uint64_t uncounted = 0;
 
 	if (tlb->cache[number].ways > 0)
-		insert(tlb, number, va, shift, make_tag(va, shift, MMU_4K, pcid, false), entry,
-		       ++tlb->tick, &uncounted);
+		insert(tlb, number, true, va, shift, make_tag(va, shift, MMU_4K, pcid, false),
+		       entry, ++tlb->tick, &uncounted);
 }
 
 #endif

@@ -47,13 +47,16 @@ struct walk_attributes {
  * An entry put together in two registers. Six stores of a byte each, copied as a word soon after,
  * would make each copy wait until the bytes have left the store buffer: half of a miss.
  */
+union walk_entry_words {
+	uint64_t words[2];
+	struct mmu_entry entry;
+};
+
 static inline struct mmu_entry walk_entry(uint64_t page, struct walk_attributes a)
 {
-	union {
-		uint64_t words[2];
-		struct mmu_entry entry;
-	} both = { .words = { page, a.page_shift | a.rights << 8 | a.key << 16 | a.pat << 24 |
-					    a.dirty << 32 | a.global << 40 } };
+	union walk_entry_words both = { .words = { page, a.page_shift | a.rights << 8 |
+								 a.key << 16 | a.pat << 24 |
+								 a.dirty << 32 | a.global << 40 } };
 
 	_Static_assert(offsetof(struct mmu_entry, page_shift) == 8 &&
 			       offsetof(struct mmu_entry, rights) == 9 &&
@@ -63,6 +66,15 @@ static inline struct mmu_entry walk_entry(uint64_t page, struct walk_attributes 
 			       offsetof(struct mmu_entry, global) == 13,
 		       "walk_entry() knows the layout");
 	return both.entry;
+}
+
+/* D was set by a write: a word again, for the same reason. */
+static inline void walk_entry_dirtied(struct mmu_entry *entry)
+{
+	union walk_entry_words both = { .entry = *entry };
+
+	both.words[1] |= 1ull << 32;
+	*entry = both.entry;
 }
 
 /**

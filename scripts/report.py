@@ -17,7 +17,7 @@ from kmemlab_plots.html import Html, element, joined
 
 def newest_input_ns(experiment: Experiment) -> int:
     """When the latest of what a plot depends on was written: the runs' files and these scripts."""
-    inputs = [experiment.path / "experiment.json", *Path(__file__).parent.rglob("*.py")]
+    inputs = [experiment.path / "experiment.json", *experiment.path.glob("*.csv"), *Path(__file__).parent.rglob("*.py")]
     for run in experiment.all_runs():
         inputs += run.path.iterdir()
     return max(path.stat().st_mtime_ns for path in inputs)

@@ -2,6 +2,7 @@
 # Installs what kmemlab needs to be built, tested and run. Does nothing where all of it is there.
 #
 #   scripts/setup.sh            what building, tests and plots need
+#   scripts/setup.sh --guest    also QEMU, busybox and cpio, for record-guest.sh
 #   scripts/setup.sh --oracle   also QEMU, Bochs and nasm, for the oracle tests of the slow suite
 set -euo pipefail
 
@@ -14,14 +15,18 @@ packages=(
   check zstd                               # unit tests
   python3 python3-matplotlib python3-numpy # plots, report, lint
 )
-# Without these a test is skipped, or a row of `kmemlab bench heaps` says that they are missing.
-optional=(clang-format libmimalloc2.0 libjemalloc2)
+# Without these a test is skipped, a row of `kmemlab bench heaps` says that they are missing, or CTF is not
+# imported.
+optional=(clang-format libmimalloc2.0 libjemalloc2 libbabeltrace2-dev)
 oracle=(qemu-system-x86 bochs bochsbios vgabios nasm)
+guest=(qemu-system-x86 busybox-static cpio)
 
 if [ "${1:-}" = --oracle ]; then
   packages+=("${oracle[@]}")
+elif [ "${1:-}" = --guest ]; then
+  packages+=("${guest[@]}")
 elif [ $# -gt 0 ]; then
-  echo "usage: scripts/setup.sh [--oracle]" >&2
+  echo "usage: scripts/setup.sh [--oracle | --guest]" >&2
   exit 2
 fi
 

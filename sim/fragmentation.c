@@ -10,6 +10,7 @@
 /* One sample's common terms. */
 struct sample {
 	const struct ledger_totals *totals;
+	const struct ledger *ledger;
 	const struct metrics_extra *extra;
 	uint64_t largest_run;
 	uint64_t blocks; /* B */
@@ -191,6 +192,69 @@ static double m_failures(const struct sample *s, unsigned index)
 	return (double)s->extra->failures;
 }
 
+static double m_moves(const struct sample *s, unsigned pinned)
+{
+	return (double)ledger_compaction_moves(s->ledger, pinned);
+}
+
+static double m_fallbacks(const struct sample *s, unsigned index)
+{
+	return s->extra->has_mobility ? (double)s->extra->fallbacks : -1;
+}
+
+static double m_fragmenting(const struct sample *s, unsigned index)
+{
+	return s->extra->has_mobility ? (double)s->extra->fragmenting_fallbacks : -1;
+}
+
+static double m_fallback_rate(const struct sample *s, unsigned index)
+{
+	double allocations = (double)s->extra->demand.allocations;
+
+	return s->extra->has_mobility ? 1e6 * ratio((double)s->extra->fallbacks, allocations) : -1;
+}
+
+static double m_contig16(const struct sample *s, unsigned index)
+{
+	return s->extra->demand.contig16_percent;
+}
+
+static double m_contig512(const struct sample *s, unsigned index)
+{
+	return s->extra->demand.contig512_percent;
+}
+
+static double m_contig_runs(const struct sample *s, unsigned index)
+{
+	return (double)s->extra->demand.contig_runs99;
+}
+
+static double m_live_huge(const struct sample *s, unsigned index)
+{
+	return 100 * ratio((double)(ledger_live_regions(s->ledger) * LEDGER_REGION_FRAMES),
+			   (double)s->totals->live_frames);
+}
+
+static double m_huge_requests(const struct sample *s, unsigned index)
+{
+	return (double)s->extra->demand.huge_requests;
+}
+
+static double m_huge_served(const struct sample *s, unsigned index)
+{
+	return (double)s->extra->demand.huge_served;
+}
+
+static double m_first_failure(const struct sample *s, unsigned index)
+{
+	return s->extra->demand.first_failure_fill_percent;
+}
+
+static double m_huge_first_failure(const struct sample *s, unsigned index)
+{
+	return s->extra->demand.huge_first_failure_fill_percent;
+}
+
 /* A metric and its formula; INDEX tells apart the members of a family (order, level, bin). */
 struct formula {
 	struct metric metric;
@@ -262,6 +326,34 @@ static const struct formula formulas[] = {
 	ONE("kept_frames", "frames", 16, INTEGER, m_kept,
 	    "frames that the allocator keeps for itself, beside its state"),
 	ONE("failures", "", 12, INTEGER, m_failures, "requests not served so far"),
+	ONE("compact_moves", "", 7, INTEGER, m_moves,
+	    "frames to be moved to empty as many 2 MiB regions as can be"),
+	{ { "compact_moves_pinned", "", 7, METRIC_INTEGER,
+	    "the same, where regions with an unmovable frame cannot be emptied" },
+	  m_moves,
+	  1 },
+	ONE("fallbacks", "", 9, INTEGER, m_fallbacks,
+	    "allocations from another mobility's free blocks, by the allocator's count; -1 no "
+	    "mobility"),
+	ONE("fragmenting_fallbacks", "", 9, INTEGER, m_fragmenting,
+	    "of them, those from a block smaller than a page block; -1 no mobility"),
+	ONE("fallbacks_per_million", "", 9, FRACTION, m_fallback_rate,
+	    "fallbacks in a million allocations served; -1 no mobility"),
+	ONE("contig16_percent", "percent", 11, FRACTION, m_contig16,
+	    "frames handed out in runs of 16 and more by one task, in the order of its "
+	    "allocations"),
+	ONE("contig512_percent", "percent", 11, FRACTION, m_contig512,
+	    "the same in runs of 512 and more"),
+	ONE("contig_runs99", "", 11, INTEGER, m_contig_runs,
+	    "of such runs, the longest that together hold 99 % of the frames"),
+	ONE("live_huge_percent", "percent", 11, FRACTION, m_live_huge,
+	    "live frames in aligned 2 MiB that are wholly live"),
+	ONE("huge_requests", "", 12, INTEGER, m_huge_requests, "requests of a huge page's order"),
+	ONE("huge_served", "", 12, INTEGER, m_huge_served, "of them, those served"),
+	ONE("first_failure_fill_percent", "percent", 12, FRACTION, m_first_failure,
+	    "how full RAM was when a request first failed; -1 none has"),
+	ONE("huge_first_failure_fill_percent", "percent", 12, FRACTION, m_huge_first_failure,
+	    "how full RAM was when a request of a huge page's order first failed; -1 none has"),
 };
 
 unsigned metrics_count(void)
@@ -286,6 +378,7 @@ int metrics_find(const char *name)
 void metrics_compute(struct ledger *ledger, const struct metrics_extra *extra, double *values)
 {
 	struct sample sample = { .totals = ledger_totals(ledger),
+				 .ledger = ledger,
 				 .extra = extra,
 				 .largest_run = ledger_largest_run(ledger) };
 

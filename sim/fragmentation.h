@@ -8,11 +8,17 @@
  *        k_10 = S_10, k_i = S_i - 2 S_(i+1), S_i being the ledger's full[i];
  *   F    free frames;  B = sum of k_i for i = 0 .. 10;  H the order of a huge page.
  * Where those leave a case open:
- *   4    0 while F (or usable RAM) is less than a huge page;
- *   5    blocks are NOT capped at order 10: a free aligned GiB is one block. With fewer than 50
- * free blocks the mean of those there are, 0 where there is none; 10   run_scatter is 0 where
- * nothing is free; 13   internal_percent is 0 where nothing is live; 16   (state_bytes + 4096
- * kept_frames) / managed_frames, 0 where nothing is managed.
+ *   7    a region's usable frames count, also where they are fewer than 512; the lab's moves, not
+ * an allocator's; compact_moves_pinned leaves regions with an unmovable frame as they are, and
+ * fills them first; 9    of the allocator's own count (frame_stats), the one metric that the ledger
+ * cannot know; -1 where it knows no mobility; 11   by task and order of allocation (demand.h);
+ * live_huge_percent: the share of live frames in aligned 2 MiB that are wholly live, at most what
+ * large pages could map; 12   huge requests are those of order H; -1 where none has failed; 4    0
+ * while F (or usable RAM) is less than a huge page; 5    blocks are NOT capped at order 10: a free
+ * aligned GiB is one block. With fewer than 50 free blocks the mean of those there are, 0 where
+ * there is none; 10   run_scatter is 0 where nothing is free; 13   internal_percent is 0 where
+ * nothing is live; 16   (state_bytes + 4096 kept_frames) / managed_frames, 0 where nothing is
+ * managed.
  *
  * frag_index_milli_*, extfrag_percent_* are what Linux computes (mm/vmstat.c: fragmentation_index,
  * extfrag_for_order), with its truncating integer divisions; its index of 0 where B = 0 comes
@@ -25,6 +31,7 @@
 #include <stdint.h>
 #include <json-glib/json-glib.h>
 
+#include "sim/demand.h"
 #include "sim/ledger.h"
 
 enum metric_kind {
@@ -45,6 +52,9 @@ struct metrics_extra {
 	unsigned huge_order; /* H: 9, or 10 with 4-byte page table entries */
 	uint64_t state_bytes, kept_frames, managed_frames;
 	uint64_t failures;
+	bool has_mobility; /* else fallbacks are not defined */
+	uint64_t fallbacks, fragmenting_fallbacks;
+	struct demand_figures demand;
 };
 
 /* Metrics are numbered from 0 to metrics_count() - 1, in the order of samples.csv. */

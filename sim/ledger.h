@@ -106,6 +106,12 @@ struct ledger_totals {
 const struct ledger_totals *ledger_totals(const struct ledger *ledger);
 /* Longest free run, in frames. Cost: O(regions changed since the last call + log). */
 uint64_t ledger_largest_run(struct ledger *ledger);
+/* Frame moves that would compact RAM (metric 7): regions are emptied, the emptiest first, into the
+ * free frames of the fullest. PIN_UNMOVABLE: a region with an unmovable frame cannot be emptied,
+ * and is filled first. Cost: O(regions log regions). */
+uint64_t ledger_compaction_moves(const struct ledger *ledger, bool pin_unmovable);
+/* Aligned 2 MiB that are wholly handed out to handles. O(regions) */
+uint64_t ledger_live_regions(const struct ledger *ledger);
 /* Share of live and of reserved frames in cells of CELL_FRAMES (power of two, >= 64) frames, in
  * 250ths of the cell's usable frames (rounded down), 255: no RAM. Arrays hold
  * ceil(ram_frames / cell_frames) bytes. O(regions), with cells smaller than a region O(frames). */

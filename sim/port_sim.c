@@ -145,13 +145,15 @@ unsigned port_cpu(void)
 
 void port_spin_wait(const struct spinlock *lock)
 {
-	if (lock->holder == machine_cpu(current) + 1)
+	unsigned holder = __atomic_load_n(&lock->holder, __ATOMIC_RELAXED); /* and 1 */
+
+	if (holder == machine_cpu(current) + 1)
 		trap_die("deadlock", "CPU %u waits for a lock that it has itself",
 			 machine_cpu(current));
 	if (!current->spin_wait)
 		trap_die("deadlock",
 			 "CPU %u waits for a lock that CPU %d has, which is not running",
-			 machine_cpu(current), (int)lock->holder - 1);
+			 machine_cpu(current), (int)holder - 1);
 	current->spin_wait(current->spin_context, lock);
 }
 

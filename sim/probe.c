@@ -8,6 +8,7 @@
 
 #include "alloc/lock.h"
 #include "sim/source_line.h"
+#include "sim/sparse.h"
 #include "sim/stale_watch.h"
 #include "sim/trap.h"
 
@@ -38,6 +39,8 @@ static _Thread_local struct watch {
 	bool heap; /* runs, on top of the frame allocator */
 	uint32_t heap_owner, heap_state_owner;
 	uint64_t outside;
+	uint64_t *seen; /* a bit a frame; NULL: frames are not counted */
+	uint64_t seen_frames, frames_touched;
 	GHashTable *reported;	   /* return addresses */
 	struct stale_watch *stale; /* NULL: not asked for */
 	const void *caller;	   /* of the access that is being translated; NULL: none of ours */
@@ -204,9 +207,17 @@ void probe_set_ledger(const struct ledger *ledger)
 	}
 }
 
+static size_t seen_bytes(void)
+{
+	return (watch.seen_frames + 63) / 64 * sizeof(uint64_t);
+}
+
 void probe_end(void)
 {
 	g_clear_pointer(&watch.reported, g_hash_table_unref);
+	sparse_free(watch.seen, seen_bytes());
+	watch.seen = NULL;
+	watch.frames_touched = 0;
 	if (watch.probe.machine) {
 		windows_set_probed(watch.probe.machine->windows, false);
 		if (watch.stale)
@@ -241,6 +252,28 @@ bool probe_interrupt(unsigned limit_ms)
 	watch.limit_ms = limit_ms;
 	watch.phase = PROBE_LEAVE;
 	return true;
+}
+
+bool probe_count_frames(uint64_t ram_frames)
+{
+	watch.seen_frames = ram_frames;
+	watch.seen = sparse_new(seen_bytes());
+	return watch.seen != NULL;
+}
+
+uint64_t probe_frames_touched(void)
+{
+	return watch.frames_touched;
+}
+
+static void see_frame(uint64_t frame)
+{
+	uint64_t bit = 1ull << frame % 64, *word = &watch.seen[frame / 64];
+
+	if (frame >= watch.seen_frames || (*word & bit))
+		return;
+	*word |= bit;
+	watch.frames_touched++;
 }
 
 uint64_t probe_outside(void)
@@ -334,6 +367,8 @@ static void touch(uint64_t paddr, unsigned kind, unsigned bytes, const void *cal
 		watch.probe.observer->write(watch.probe.observer->context, paddr, bytes);
 	if (watch.stale && kind != MMU_READ)
 		stale_watch_store(watch.stale, paddr, bytes, caller);
+	if (watch.seen)
+		see_frame(paddr >> X86_PAGE_SHIFT);
 	count_line(paddr >> LINE_SHIFT);
 	if (((paddr + bytes - 1) >> LINE_SHIFT) != paddr >> LINE_SHIFT)
 		count_line((paddr + bytes - 1) >> LINE_SHIFT);

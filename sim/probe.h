@@ -100,6 +100,11 @@ void probe_heap(bool heap);
  * makes shall end it. False: nothing is being watched. */
 bool probe_interrupt(unsigned limit_ms);
 
+/* From here to probe_end() distinct frames of simulated RAM (RAM_FRAMES of them) are counted. False
+ * where the host has no address space. */
+bool probe_count_frames(uint64_t ram_frames);
+uint64_t probe_frames_touched(void);
+
 /* Accesses so far that were neither simulated RAM, kernel stack nor read-only data. */
 uint64_t probe_outside(void);
 

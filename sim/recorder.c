@@ -37,6 +37,7 @@ struct recorder {
 	GArray *slow; /* struct slow */
 	uint64_t total_operations, total_ns;
 	uint64_t lab_faults;
+	struct histogram *by_fill[DEMAND_BINS];
 	struct histogram *histogram[2][RECORDER_ORDERS][RECORDER_CPUS_MAX];
 	struct histogram *merged[2][RECORDER_ORDERS];
 };
@@ -62,6 +63,8 @@ void recorder_free(struct recorder *recorder)
 			g_free(recorder->merged[is_free][order]);
 		}
 	}
+	for (unsigned bin = 0; bin < DEMAND_BINS; bin++)
+		g_free(recorder->by_fill[bin]);
 	g_array_unref(recorder->recorded);
 	g_array_unref(recorder->slow);
 	g_free(recorder->map_live);
@@ -179,10 +182,10 @@ static void compute(struct recorder *recorder)
 	struct metrics_extra extra = {
 		.huge_order = view->machine->layout->huge_order,
 		.state_bytes = view->machine->boot.state_bytes,
-		.kept_frames = view->kept_frames(view->context),
 		.managed_frames = view->machine->boot.map.frames,
-		.failures = *view->failures,
 	};
+
+	view->add_figures(view->context, &extra);
 
 	metrics_compute(view->ledger, &extra, recorder->values);
 }
@@ -283,6 +286,35 @@ void recorder_failure(struct recorder *recorder, uint64_t event, const struct ev
 	uint64_t before = timer_minor_faults();
 	result_failure(recorder->result, &row);
 	recorder->lab_faults += timer_minor_faults() - before;
+}
+
+void recorder_demand(struct recorder *recorder, const struct demand_bin *bins)
+{
+	for (unsigned bin = 0; recorder && bin < DEMAND_BINS; bin++) {
+		unsigned low = bin * 100 / DEMAND_BINS, high = (bin + 1) * 100 / DEMAND_BINS;
+		if (!bins[bin].requests)
+			continue;
+		result_fill(recorder->result, low, high, bins[bin].requests, bins[bin].served);
+		if (bins[bin].latency)
+			recorder->by_fill[bin] =
+				g_memdup2(bins[bin].latency, sizeof(*bins[bin].latency));
+	}
+}
+
+JsonNode *recorder_demand_json(const struct recorder *recorder)
+{
+	JsonObject *object = json_object_new();
+	JsonNode *node = json_node_new(JSON_NODE_OBJECT);
+	char low[8];
+
+	for (unsigned bin = 0; bin < DEMAND_BINS; bin++) {
+		if (!recorder->by_fill[bin])
+			continue;
+		g_snprintf(low, sizeof(low), "%u", bin * 100 / DEMAND_BINS);
+		json_object_set_member(object, low, result_latency_json(recorder->by_fill[bin]));
+	}
+	json_node_take_object(node, object);
+	return node;
 }
 
 /* ---- latency ---- */

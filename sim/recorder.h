@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "sim/fragmentation.h"
 #include "sim/histogram.h"
 #include "sim/ledger.h"
 #include "sim/machine.h"
@@ -41,9 +42,9 @@ struct recorder_view {
 	struct ledger *ledger;
 	const struct machine *machine;
 	struct trace_reader *trace;
-	uint64_t last_event;			/* how many events the pass will have at most */
-	uint64_t (*kept_frames)(void *context); /* frames that the allocator keeps for itself now */
-	const uint64_t *failures;
+	uint64_t last_event; /* how many events the pass will have at most */
+	/* What neither ledger nor machine know: the allocator's own counts, failures, demand. */
+	void (*add_figures)(void *context, struct metrics_extra *extra);
 	/* Takes samples of its own beside ours; may be NULL. */
 	void (*sample)(void *context, struct result *result, uint64_t event, uint64_t time_ns);
 	void *context;
@@ -65,6 +66,11 @@ void recorder_latency(struct recorder *recorder, bool is_free, unsigned order, u
 		      uint64_t event, uint64_t ns);
 /* The last sample and frame-map frame. METRICS gets the final values (metrics table order). */
 void recorder_end(struct recorder *recorder, uint64_t event, uint64_t time_ns, double *metrics);
+
+/* Huge requests by fill level (DEMAND_BINS): rows of fill.csv, and what is timed. */
+void recorder_demand(struct recorder *recorder, const struct demand_bin *bins);
+/* Its latencies as JSON, {"LOW": {percentiles}}, for timing.json; the caller owns it. */
+JsonNode *recorder_demand_json(const struct recorder *recorder);
 
 /* Host page faults that the recorder itself caused while the pass ran; they are none of the
  * operations'. 0 for NULL. */

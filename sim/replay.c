@@ -217,8 +217,10 @@ static void run_end(void *argument)
 	note_lock(session);
 	if (!session->corrupt)
 		audit(session);
-	if (session->recorder)
+	if (session->recorder) {
 		recorder_end(session->recorder, result->events, session->time_ns, result->metrics);
+		recorder_demand(session->recorder, demand_bins(session->demand));
+	}
 	if (session->heap)
 		keep_heap_result(session);
 	result->died = session->corrupt;
@@ -349,7 +351,7 @@ static bool power_on(struct session *session, GError **error)
 	return true;
 }
 
-static uint64_t kept_frames(void *context)
+static void add_figures(void *context, struct metrics_extra *extra)
 {
 	const struct session *session = context;
 	struct frame_stats stats = { 0 };
@@ -357,7 +359,12 @@ static uint64_t kept_frames(void *context)
 	trap_kernel_begin();
 	session->frames.ops->stats(session->frames.state, &stats);
 	trap_kernel_end();
-	return stats.kept_frames;
+	extra->kept_frames = stats.kept_frames;
+	extra->failures = session->result->failures;
+	extra->has_mobility = session->frames.ops->caps & FRAME_CAP_MOBILITY;
+	extra->fallbacks = stats.fallbacks;
+	extra->fragmenting_fallbacks = stats.fragmenting_fallbacks;
+	demand_figures(session->demand, &extra->demand);
 }
 
 /* Each handle of the start section once: none has its frames yet. */
@@ -422,6 +429,7 @@ static bool prepare(struct session *session, GError **error)
 		return false;
 	if (!session->recorder)
 		return true;
+	session->demand = demand_new(session->machine->layout->huge_order);
 	session->meter.windows = session->machine->windows;
 	/* Frame allocators keep to the direct map; calibrating takes a tenth of a second. */
 	if (session->heap && session->pass == PASS_NATIVE && recorder_timed(session->recorder))
@@ -432,8 +440,7 @@ static bool prepare(struct session *session, GError **error)
 		.trace = session->reader,
 		.last_event = config->until == REPLAY_ALL ? meta->events
 							  : MIN(meta->events, config->until + 1),
-		.kept_frames = kept_frames,
-		.failures = &result->failures,
+		.add_figures = add_figures,
 		.sample = session->heap ? session_heap_sample : NULL,
 		.context = session,
 	};
@@ -452,6 +459,7 @@ static void session_clear(struct session *session)
 		g_array_unref(session->start);
 	if (session->held)
 		g_array_unref(session->held);
+	demand_free(session->demand);
 	g_array_unref(session->untouched);
 	session_heap_free(session);
 	g_clear_pointer(&session->ledger, ledger_free);

@@ -39,9 +39,10 @@ static int call_alloc(struct session *session, const struct frame_request *reque
 	uint64_t stop = session->timed ? timer_stop() : 0;
 	trap_kernel_end();
 	probe_phase(PROBE_OFF, NULL);
+	session->last_ns = session->timed ? session_net_ns(session, start, stop) : 0;
 	if (session->timed && count)
 		recorder_latency(session->recorder, false, order, request->cpu, session->event,
-				 session_net_ns(session, start, stop));
+				 session->last_ns);
 	return status;
 }
 
@@ -123,6 +124,19 @@ static void trace_fault(struct session *session, const char *what, uint64_t numb
 			    session->config->trace_path, session->event, what, number);
 }
 
+/* BLOCK: NULL when it failed. Before the ledger books it: the fill level is that of the request. */
+static void note_demand(struct session *session, const struct event *event,
+			const struct frame_block *block)
+{
+	const struct ledger_totals *totals = ledger_totals(session->ledger);
+
+	if (!session->demand)
+		return;
+	demand_request(session->demand, event->task, event->u.frame.frames,
+		       100 - 100 * (double)totals->free_frames / (double)totals->usable_frames,
+		       block ? block->first.n : 0, block ? block->frames : 0, session->last_ns);
+}
+
 void session_frame_alloc(struct session *session, const struct event *event)
 {
 	uint64_t number = event->u.frame.handle;
@@ -145,6 +159,7 @@ void session_frame_alloc(struct session *session, const struct event *event)
 		session->result->displaced++;
 		status = call_alloc(session, &request, &block, true);
 	}
+	note_demand(session, event, status == KERR_OK ? &block : NULL);
 	session->result->operations++;
 	session->result->digest = digest_step(session->result->digest, session->event,
 					      status == KERR_OK ? block.first.n : EVENT_NO_FRAME);

@@ -18,6 +18,7 @@ enum file {
 	SAMPLES,
 	RECORDED,
 	FAILURES,
+	FILL,
 	EVENTS,
 	LATENCY,
 	SLOW,
@@ -39,6 +40,7 @@ static const struct {
 		       "event,time_ns,frames,align_frames,zone,mobility,cpu,task,free_frames,"
 		       "largest_free_order\n",
 		       true },
+	[FILL] = { "fill.csv", "fill_low_percent,fill_high_percent,requests,served\n", false },
 	[EVENTS] = { "events.csv",
 		     "operation,order,operations,loads,stores,atomics,cache_lines,tlb_lookups,"
 		     "tlb_misses,walk_reads,faults\n",
@@ -330,6 +332,13 @@ void result_failure(struct result *result, const struct result_failure *row)
 	      row->zone < EVENT_ZONES ? zone_names[row->zone] : "unknown",
 	      row->mobility < EVENT_MOBILITIES ? mobility_names[row->mobility] : "unknown",
 	      row->cpu, row->task, row->free_frames, row->largest_free_order);
+}
+
+void result_fill(struct result *result, unsigned low_percent, unsigned high_percent,
+		 uint64_t requests, uint64_t served)
+{
+	print(result, FILL, "%u,%u,%" PRIu64 ",%" PRIu64 "\n", low_percent, high_percent, requests,
+	      served);
 }
 
 void result_events(struct result *result, const struct result_events *row)

@@ -62,6 +62,9 @@ struct result_events {
 	uint64_t operations, loads, stores, atomics, cache_lines, tlb_lookups, tlb_misses,
 		walk_reads, faults;
 };
+/* Huge requests while LOW to HIGH percent of usable RAM were not free. */
+void result_fill(struct result *result, unsigned low_percent, unsigned high_percent,
+		 uint64_t requests, uint64_t served);
 void result_events(struct result *result, const struct result_events *row);
 
 /* latency.csv: the non-empty buckets of HISTOGRAM. */

@@ -314,7 +314,7 @@ static struct machine_config *make_machine(const struct run_config *config,
 	return NULL;
 }
 
-static uint64_t half_of_host_memory(void)
+uint64_t run_host_memory(void)
 {
 	return (uint64_t)sysconf(_SC_PHYS_PAGES) / 2 * (uint64_t)sysconf(_SC_PAGESIZE);
 }
@@ -322,8 +322,7 @@ static uint64_t half_of_host_memory(void)
 static bool fits_host(const struct run_config *config, const struct replay_config *replay,
 		      GError **error)
 {
-	uint64_t limit =
-		config->host_memory_bytes ? config->host_memory_bytes : half_of_host_memory();
+	uint64_t limit = config->host_memory_bytes ? config->host_memory_bytes : run_host_memory();
 	uint64_t bytes = memory_map_usable_frames(replay->machine->memory_map) * FRAME_BYTES;
 
 	if (!(replay->frames[PASS_NATIVE]->caps & FRAME_CAP_TOUCHES_ALL) || bytes <= limit)

@@ -90,6 +90,9 @@ bool run_find_frames(const char *name, const struct frame_ops *frames[PASSES], G
 bool run_set_frames(const struct frame_ops *ops, struct frame_config *config, const char *setting,
 		    GError **error);
 
+/* Half of the host's: what a system that writes every free frame may use unless told otherwise. */
+uint64_t run_host_memory(void);
+
 /* LAB_ERROR_USAGE for anything but ascending, recorded, shuffled and the fixtures' names. */
 bool run_parse_start(const char *text, struct run_start *start, GError **error);
 const char *run_start_name(const struct run_start *start);

@@ -386,6 +386,8 @@ JsonNode *run_timing(const struct run_result *result)
 	recorder_total(result->recorder, &operations, &ns);
 	json_builder_begin_object(json);
 	add_latency(json, result);
+	json_builder_set_member_name(json, "huge_by_fill_percent");
+	json_builder_add_value(json, recorder_demand_json(result->recorder));
 	add_double(json, "operations_per_second", ns ? (double)operations * 1e9 / (double)ns : 0.0);
 	add_int(json, "lab_ns", result->pass[PASS_NATIVE].lab_ns);
 	add_double(json, "native_seconds", result->pass[PASS_NATIVE].seconds);

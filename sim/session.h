@@ -42,6 +42,8 @@ struct session {
 	struct handles handles;
 	struct session_heap *heap; /* NULL: none, frame events are replayed */
 	struct recorder *recorder;
+	struct demand *demand; /* NULL without a recorder */
+	uint64_t last_ns;      /* of the last timed allocation */
 	GArray *rehearsed; /* struct frame_range: what an untimed pass touched; NULL: none was */
 	struct replay_result *result;
 	GArray *start;	   /* struct start_item */

@@ -43,6 +43,7 @@ struct threads {
 	pthread_mutex_t lock;
 	pthread_cond_t change;
 	unsigned waiting, running; /* at the start line; not ended */
+	unsigned awake;		   /* and away from it */
 	bool go;
 	bool stop;	      /* atomic: everybody returns as soon as they can */
 	unsigned first_death; /* index, or THREADS_MAX */
@@ -131,7 +132,13 @@ static void line_up(struct threads *threads)
 	pthread_cond_broadcast(&threads->change);
 	while (!threads->go)
 		pthread_cond_wait(&threads->change, &threads->lock);
+	unsigned all = threads->waiting;
 	pthread_mutex_unlock(&threads->lock);
+	/* Waking up takes the host longer than many an operation: together, or one after the other
+	 * is what would be measured. */
+	__atomic_add_fetch(&threads->awake, 1, __ATOMIC_ACQ_REL);
+	while (__atomic_load_n(&threads->awake, __ATOMIC_ACQUIRE) < all)
+		sched_yield();
 }
 
 static void say_farewell(struct threads *threads, struct thread *thread)

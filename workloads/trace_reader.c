@@ -342,7 +342,9 @@ static bool load_tasks(struct trace_reader *reader, GError **error)
 	g_autoptr(GByteArray) bytes = load_stream(reader, TRACE_BLOCK_TASKS, error);
 	if (!bytes)
 		return false;
-	struct scan scan = { bytes->data, bytes->data + bytes->len, false };
+	/* Without tasks there is no data at all. */
+	struct scan scan = { bytes->data, bytes->len ? bytes->data + bytes->len : bytes->data,
+			     false };
 	while (scan.at < scan.end && !scan.failed) {
 		uint32_t task = scan32(&scan);
 		char *name = scan_text(&scan);
@@ -371,7 +373,7 @@ const GPtrArray *trace_reader_attachments(struct trace_reader *reader, GError **
 	g_autoptr(GBytes) all = g_byte_array_free_to_bytes(bytes);
 	gsize size;
 	const uint8_t *data = g_bytes_get_data(all, &size);
-	struct scan scan = { data, data + size, false };
+	struct scan scan = { data, data ? data + size : NULL, false };
 	while (scan.at < scan.end && !scan.failed) {
 		char *name = scan_text(&scan);
 		uint64_t time_ns = scan64(&scan), event = scan64(&scan), length = scan64(&scan);

@@ -9,10 +9,10 @@
  *   frame    base+0   +64    +128
  *
  * Idea: a set bit is a free frame, so that the lowest free frame is a count of trailing zeros at
- * each level, and words that hold nothing free are never looked at. Holes of the memory map are
- * zeros that nobody ever sets: they cost bits, but no code. The levels are laid out at init for the
- * span of the map, lowest usable frame to highest; the topmost is one word. Bit 0 of level 0 is a
- * frame number divisible by 64.
+ * each level, and words that hold nothing free are never looked at. Frames are numbered densely
+ * (spans.h), so that large holes of the memory map have no bits; small ones, and one word between
+ * two spans, are zeros that nobody ever sets. The levels are laid out at init; the topmost is one
+ * word.
  *
  * Policies for where a request goes:
  *   first-fit  the lowest run that is long enough
@@ -21,37 +21,36 @@
  *
  * Invariants (check):
  *   1  header: as init left it; the map is sound, and the shape is what init makes of it
- *   2  no bit is set for a frame outside the map
+ *   2  no bit is set for what is no frame of the map
  *   3  a bit of a summary level is set if and only if the word it stands for is not zero; bits
  *      that stand for no word are zero
  *   4  free_frames is the number of bits set in level 0
- *   5  the cursor of next-fit is at most span
+ *   5  the cursor of next-fit is at most the number of bits
  *
  * Cost: one frame first-fit or next-fit, and a free: O(levels), one level for each factor 64 of the
- * span. A run: words from the start of the search to the run that fits (best-fit: all of them).
- * Metadata: 65/64 of a bit for each frame of the span, holes included.
+ * frames. A run: words from the start of the search to the run that fits (best-fit: all of them).
+ * Metadata: 65/64 of a bit for each frame, and for holes below 4 MiB.
  *
  * Source: the oldest method there is (Knuth, TAOCP 1, 2.5); summaries as in Linux's sbitmap and in
  * van Emde Boas trees of word degree. Differs from hobby kernels' bitmaps in the summaries and in
  * being sized at boot.
  */
 #include "alloc/bitops.h"
+#include "alloc/frame/spans.h"
 #include "alloc/frame/systems.h"
 
 #define LEVELS_MAX 9 /* 64^9 > 2^52 frames */
-#define NO_BIT	   UINT64_MAX
+#define NO_BIT	   SPANS_NONE
 
 enum bitmap_policy { FIRST_FIT = 0, NEXT_FIT, BEST_FIT, POLICIES };
 enum { OPTION_POLICY };
 
 struct bitmap_shape {
-	uint64_t base;		    /* frame number of bit 0 */
-	uint64_t span;		    /* bits of level 0 */
+	struct spans spans;	    /* bits of level 0 are their indices */
 	uint32_t levels;	    /* 1 .. LEVELS_MAX */
 	uint32_t policy;	    /* enum bitmap_policy */
 	uint64_t level[LEVELS_MAX]; /* index of each level's first word; level 0 is at 0 */
 	uint64_t words;
-	struct frame_range largest; /* where to look first when a frame comes back */
 };
 
 struct bitmap {
@@ -60,23 +59,40 @@ struct bitmap {
 	uint64_t header_sum; /* over the two above */
 	uint64_t free_frames;
 	uint64_t cursor; /* next-fit: the bit where the next search begins */
-	uint64_t word[];
+	uint64_t word[]; /* then the table of spans */
 };
+
+static const struct spans_kind spans_kind = { .order = 6, .guard = true };
 
 static struct bitmap_shape shape_of(const struct memmap *map, uint64_t policy)
 {
 	struct bitmap_shape s = { .policy = (uint32_t)policy };
 	uint64_t bits;
 
-	s.base = round_down_u64(map->first.n, BITS_PER_WORD);
-	bits = s.span = map->end.n - s.base;
+	s.spans = spans_build(map, spans_kind, NULL);
+	bits = s.spans.indices;
 	do {
 		bits = bits / BITS_PER_WORD + (bits % BITS_PER_WORD != 0);
 		s.level[s.levels++] = s.words;
 		s.words += bits;
 	} while (bits > 1);
-	s.largest = memmap_largest(map);
 	return s;
+}
+
+static inline struct span *table(const struct bitmap *b)
+{
+	return (struct span *)(uintptr_t)(b->word + b->shape.words);
+}
+
+static inline struct pfn frame_of(const struct bitmap *b, uint64_t bit)
+{
+	return spans_frame(&b->shape.spans, table(b), bit);
+}
+
+/* The bit of the first of so many frames of the map, or NO_BIT. */
+static inline uint64_t managed_bit(const struct bitmap *b, struct pfn first, uint64_t frames)
+{
+	return spans_managed(&b->shape.spans, table(b), &b->map, first, frames);
 }
 
 static inline bool bit_is_set(const struct bitmap *b, uint64_t bit)
@@ -166,7 +182,7 @@ HOT uint64_t descend(const struct bitmap *b, unsigned levels, uint64_t index)
  * then descends. */
 static uint64_t next_set(const struct bitmap *b, uint64_t from)
 {
-	if (from >= b->shape.span)
+	if (from >= b->shape.spans.indices)
 		return NO_BIT;
 	for (unsigned l = 0; l < b->shape.levels; l++) {
 		uint64_t index = from / BITS_PER_WORD;
@@ -199,10 +215,28 @@ static uint64_t next_clear(const struct bitmap *b, uint64_t from, uint64_t limit
 	return limit;
 }
 
-/* The lowest bit at or above BIT whose frame number is so aligned. */
+/* Beyond a word's length, alignment is the frame's: at or above that of BIT, maybe over holes. */
+static __attribute__((noinline)) uint64_t align_far(const struct bitmap *b, uint64_t bit,
+						    uint64_t align)
+{
+	const struct spans *spans = &b->shape.spans;
+	uint64_t frame = round_up_u64(frame_of(b, bit).n, align);
+
+	for (uint64_t i = 0; i < spans->count; i++) {
+		const struct span *span = &table(b)[i];
+
+		if (frame < span->first)
+			frame = round_up_u64(span->first, align);
+		if (frame < span->end)
+			return span->index + (frame - span->first);
+	}
+	return spans->indices;
+}
+
+/* The lowest bit at or above BIT, which is set, whose frame number is so aligned. */
 static inline uint64_t align_bit(const struct bitmap *b, uint64_t bit, uint64_t align)
 {
-	return round_up_u64(b->shape.base + bit, align) - b->shape.base;
+	return align <= BITS_PER_WORD ? round_up_u64(bit, align) : align_far(b, bit, align);
 }
 
 /* First run of N set bits, aligned, that begins in [from, stop); or NO_BIT. */
@@ -215,7 +249,7 @@ static uint64_t first_run(const struct bitmap *b, uint64_t from, uint64_t stop, 
 		if (bit == NO_BIT)
 			return NO_BIT;
 		bit = align_bit(b, bit, align);
-		if (bit >= stop || n > b->shape.span || bit > b->shape.span - n)
+		if (bit >= stop || n > b->shape.spans.indices || bit > b->shape.spans.indices - n)
 			return NO_BIT;
 		from = next_clear(b, bit, bit + n);
 		if (from == bit + n)
@@ -225,7 +259,7 @@ static uint64_t first_run(const struct bitmap *b, uint64_t from, uint64_t stop, 
 
 static uint64_t next_run(const struct bitmap *b, uint64_t n, uint64_t align)
 {
-	uint64_t bit = first_run(b, b->cursor, b->shape.span, n, align);
+	uint64_t bit = first_run(b, b->cursor, b->shape.spans.indices, n, align);
 
 	return bit != NO_BIT ? bit : first_run(b, 0, b->cursor, n, align);
 }
@@ -237,7 +271,7 @@ static uint64_t best_run(const struct bitmap *b, uint64_t n, uint64_t align)
 	for (uint64_t bit = next_set(b, 0); bit != NO_BIT; bit = next_set(b, end)) {
 		uint64_t aligned = align_bit(b, bit, align);
 
-		end = next_clear(b, bit, b->shape.span);
+		end = next_clear(b, bit, b->shape.spans.indices);
 		if (aligned < end && n <= end - aligned && end - bit < best_bits) {
 			best = aligned;
 			best_bits = end - bit;
@@ -256,20 +290,16 @@ static uint64_t find_run(const struct bitmap *b, uint64_t n, uint64_t align)
 	case BEST_FIT:
 		return best_run(b, n, align);
 	default:
-		return first_run(b, 0, b->shape.span, n, align);
+		return first_run(b, 0, b->shape.spans.indices, n, align);
 	}
 }
 
 /* A run at a place that the caller names. */
 static uint64_t run_at(const struct bitmap *b, struct pfn at, uint64_t n)
 {
-	if (at.n < b->shape.base || at.n - b->shape.base >= b->shape.span)
-		return NO_BIT;
-	uint64_t bit = at.n - b->shape.base;
+	uint64_t bit = managed_bit(b, at, n);
 
-	if (n > b->shape.span - bit || next_clear(b, bit, bit + n) != bit + n)
-		return NO_BIT;
-	return bit;
+	return bit != NO_BIT && next_clear(b, bit, bit + n) == bit + n ? bit : NO_BIT;
 }
 
 static uint64_t bitmap_state_bytes(const struct memmap *map, const struct frame_config *config,
@@ -283,7 +313,10 @@ static uint64_t bitmap_state_bytes(const struct memmap *map, const struct frame_
 		*why = "bitmap: unknown policy";
 		return 0;
 	}
-	return sizeof(struct bitmap) + sizeof(uint64_t) * shape_of(map, 0).words;
+	struct bitmap_shape s = shape_of(map, 0);
+
+	return sizeof(struct bitmap) + sizeof(uint64_t) * s.words +
+	       sizeof(struct span) * s.spans.count;
 }
 
 static int bitmap_init(void *state, const struct memmap *map, const struct frame_config *config)
@@ -293,9 +326,11 @@ static int bitmap_init(void *state, const struct memmap *map, const struct frame
 	b->map = *map;
 	b->shape = shape_of(map, config->option[OPTION_POLICY]);
 	b->header_sum = FRAME_HEADER_SUM(b);
+	spans_build(map, spans_kind, table(b));
 	b->free_frames = map->frames;
 	for (uint32_t i = 0; i < map->count; i++)
-		run_set(b, map->ranges[i].first.n - b->shape.base, map->ranges[i].frames);
+		run_set(b, managed_bit(b, map->ranges[i].first, map->ranges[i].frames),
+			map->ranges[i].frames);
 	return 0;
 }
 
@@ -312,7 +347,7 @@ alloc_run(struct bitmap *b, const struct frame_request *request, struct frame_bl
 	run_clear(b, bit, request->frames);
 	b->cursor = bit + request->frames;
 	b->free_frames -= request->frames;
-	*out = (struct frame_block){ pfn(b->shape.base + bit), request->frames };
+	*out = (struct frame_block){ frame_of(b, bit), request->frames };
 	return 0;
 }
 
@@ -325,7 +360,7 @@ HOT int alloc_lowest(struct bitmap *b, struct frame_block *out, unsigned levels)
 	if (!*word)
 		summary_clear(b, bit / BITS_PER_WORD, levels);
 	b->free_frames--;
-	*out = (struct frame_block){ pfn(b->shape.base + bit), 1 };
+	*out = (struct frame_block){ frame_of(b, bit), 1 };
 	return 0;
 }
 
@@ -343,24 +378,15 @@ static int bitmap_alloc(void *state, const struct frame_request *request, struct
 	return alloc_lowest(b, out, b->shape.levels);
 }
 
-static inline bool is_managed(const struct bitmap *b, const struct frame_block *block)
+static __attribute__((noinline)) int free_run(struct bitmap *b, uint64_t bit, uint64_t n)
 {
-	uint64_t offset = block->first.n - b->shape.largest.first.n;
-
-	if (offset < b->shape.largest.frames && block->frames <= b->shape.largest.frames - offset)
-		return true;
-	return memmap_holds(&b->map, block->first, block->frames);
-}
-
-static __attribute__((noinline)) int free_run(struct bitmap *b, const struct frame_block *block)
-{
-	uint64_t bit = block->first.n - b->shape.base, end = bit + block->frames;
+	uint64_t end = bit + n;
 	uint64_t free_bit = next_set(b, bit);
 
 	if (free_bit != NO_BIT && free_bit < end)
 		return KERR_NOT_OWNED;
-	run_set(b, bit, block->frames);
-	b->free_frames += block->frames;
+	run_set(b, bit, n);
+	b->free_frames += n;
 	return 0;
 }
 
@@ -382,12 +408,12 @@ static int bitmap_free(void *state, const struct frame_block *block)
 {
 	struct bitmap *b = state;
 
-	if (!is_managed(b, block))
+	uint64_t bit = managed_bit(b, block->first, block->frames);
+
+	if (bit == NO_BIT)
 		return KERR_NOT_OWNED;
 	if (block->frames != 1)
-		return free_run(b, block);
-	uint64_t bit = block->first.n - b->shape.base;
-
+		return free_run(b, bit, block->frames);
 	if (b->shape.levels == USUAL_LEVELS)
 		return free_one(b, bit, USUAL_LEVELS);
 	return free_one(b, bit, b->shape.levels);
@@ -406,7 +432,7 @@ static int bitmap_walk(const void *state, frame_visit_fn visit, void *ctx)
 	const struct bitmap *b = state;
 
 	for (uint32_t i = 0; i < b->map.count; i++) {
-		uint64_t bit = b->map.ranges[i].first.n - b->shape.base;
+		uint64_t at = b->map.ranges[i].first.n, bit = managed_bit(b, pfn(at), 1);
 		uint64_t end = bit + b->map.ranges[i].frames, to;
 
 		for (; bit < end; bit = to) {
@@ -415,8 +441,10 @@ static int bitmap_walk(const void *state, frame_visit_fn visit, void *ctx)
 			to = is_free ? next_clear(b, bit, end) : next_set(b, bit);
 			if (to > end)
 				to = end;
-			struct frame_extent extent = { pfn(b->shape.base + bit), to - bit,
+			struct frame_extent extent = { pfn(at), to - bit,
 						       is_free ? FRAME_FREE : FRAME_USED };
+
+			at += to - bit;
 
 			if (visit(ctx, &extent))
 				return KERR_STOP;
@@ -449,16 +477,19 @@ static uint64_t managed_bits(const struct memmap *map, uint32_t *range, uint64_t
 
 static int check_frames(const struct bitmap *b, uint64_t words, struct violation *violation)
 {
-	uint64_t free_frames = 0;
+	uint64_t free_frames = 0, k = 0;
 	uint32_t range = 0;
 
 	for (uint64_t i = 0; i < words; i++) {
-		uint64_t frame = b->shape.base + i * BITS_PER_WORD;
+		/* The span that has the word, or the one before it. */
+		while (k + 1 < b->shape.spans.count && table(b)[k + 1].index / BITS_PER_WORD <= i)
+			k++;
+		uint64_t frame = table(b)[k].first + i * BITS_PER_WORD - table(b)[k].index;
 		uint64_t foreign = b->word[i] & ~managed_bits(&b->map, &range, frame);
 
 		if (foreign)
 			return frame_violation(violation, 2, pfn(frame + bit_lowest(foreign)),
-					       "no bit is set for a frame outside the map");
+					       "no bit is set for what is no frame of the map");
 		free_frames += bit_count(b->word[i]);
 	}
 	if (free_frames != b->free_frames)
@@ -480,8 +511,7 @@ static int check_summary(const struct bitmap *b, unsigned l, uint64_t below, uin
 		bool want = bit < below && b->word[b->shape.level[l - 1] + bit];
 
 		if ((word >> bit % BITS_PER_WORD & 1) != want)
-			return frame_violation(violation, 3,
-					       pfn(b->shape.base + bit * frames_per_bit),
+			return frame_violation(violation, 3, frame_of(b, bit * frames_per_bit),
 					       "a summary bit is set iff its word is not zero");
 	}
 	return 0;
@@ -497,12 +527,12 @@ static int bitmap_check(const void *state, struct violation *violation)
 		return frame_violation(violation, 1, pfn(0), "the memory map is sound");
 	struct bitmap_shape want = shape_of(&b->map, b->shape.policy);
 
-	if (b->shape.base != want.base || b->shape.span != want.span ||
-	    b->shape.words != want.words || b->shape.levels != want.levels)
+	if (b->shape.words != want.words || b->shape.levels != want.levels ||
+	    !spans_are_sound(&b->shape.spans, table(b), &b->map, spans_kind))
 		return frame_violation(violation, 1, pfn(0), "the shape is what init made");
-	if (b->cursor > b->shape.span)
-		return frame_violation(violation, 5, pfn(b->shape.base + b->cursor),
-				       "the cursor is at most span");
+	if (b->cursor > b->shape.spans.indices)
+		return frame_violation(violation, 5, pfn(0),
+				       "the cursor is at most the number of bits");
 	for (unsigned l = 0; l < want.levels; l++) {
 		uint64_t end = l + 1 < want.levels ? want.level[l + 1] : want.words;
 		uint64_t words = end - want.level[l];

@@ -415,11 +415,12 @@ static int buddy_free(void *state, const struct frame_block *block)
 	struct buddy *b = state;
 
 	uint64_t index = managed_index(b, block->first, block->frames);
-	unsigned order = order_for(block->frames);
 
 	if (index == SPANS_NONE)
 		return KERR_NOT_OWNED;
-	if (kinds(b)[index] != (KIND_USED | order) || block->frames != 1u << order)
+	unsigned kind = kinds(b)[index], order = kind & KIND_ORDER;
+
+	if (!(kind & KIND_USED) || block->frames != 1u << order)
 		return free_part(b, (uint32_t)index, block->frames);
 	give_back(b, (uint32_t)index, order);
 	return 0;

@@ -102,7 +102,8 @@ int frame_alloc(const struct frames *frames, const struct frame_request *request
 
 int frame_free(const struct frames *frames, const struct frame_block *block)
 {
-	if (!block->frames || block->frames > FRAME_REQUEST_MAX ||
+	/* None, or too many. */
+	if (block->frames - 1u >= FRAME_REQUEST_MAX ||
 	    block->first.n > UINT64_MAX - FRAME_REQUEST_MAX)
 		return KERR_INVALID;
 	if (!(frames->ops->caps & FRAME_CAP_FREE))

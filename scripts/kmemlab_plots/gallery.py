@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+import plot_boot
 import plot_cost
 import plot_fragmentation
 import plot_frame_map
@@ -17,7 +18,8 @@ import plot_summary
 from kmemlab_plots.experiment import Experiment
 
 QUESTIONS: tuple[ModuleType, ...] = (plot_summary, plot_fragmentation, plot_frame_map,
-                                     plot_free_blocks, plot_regions, plot_latency, plot_cost)
+                                     plot_free_blocks, plot_regions, plot_latency, plot_cost,
+                                     plot_boot)
 
 # Where heaps are compared: the frame map is the heap's.
 HEAP_QUESTIONS: tuple[ModuleType, ...] = (plot_heap_memory, plot_heap_sites, plot_frame_map)
@@ -38,8 +40,11 @@ class Page:
 
 
 def plan(experiment: Experiment) -> list[Page]:
+    """A question may need a file that not every experiment has."""
     questions = HEAP_QUESTIONS if experiment.has_heaps() else QUESTIONS
-    return [page for question in questions for page in pages(question, experiment)]
+    return [page for question in questions
+            if getattr(question, "applies", lambda _: True)(experiment)
+            for page in pages(question, experiment)]
 
 
 def pages(question: ModuleType, experiment: Experiment) -> list[Page]:

@@ -13,6 +13,8 @@ const struct bench_suite bench_suites[] = {
 	  bench_heaps },
 	{ "malloc", "the malloc of this process (LD_PRELOAD another), under the loads of heaps",
 	  bench_malloc },
+	{ "threads", "page-frame allocators on two host threads against one, in wall clock",
+	  bench_threads },
 	{ "traces", "importing recordings and decoding traces, against trace-cmd, Python and zstd",
 	  bench_traces },
 	{ NULL, NULL, NULL },

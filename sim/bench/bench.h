@@ -41,6 +41,7 @@ bool bench_heaps(const struct bench_options *options, GArray *figures, GError **
 bool bench_malloc(const struct bench_options *options, GArray *figures, GError **error);
 bool bench_mmu(const struct bench_options *options, GArray *figures, GError **error);
 bool bench_replay(const struct bench_options *options, GArray *figures, GError **error);
+bool bench_threads(const struct bench_options *options, GArray *figures, GError **error);
 bool bench_traces(const struct bench_options *options, GArray *figures, GError **error);
 
 /* One contestant: RUN does OPERATIONS operations on CONTEXT and returns the CPU time they took, ns.

@@ -40,6 +40,7 @@ int cli_plot(const struct cli_command *command, int argc, char **argv);
 int cli_report(const struct cli_command *command, int argc, char **argv);
 int cli_walk(const struct cli_command *command, int argc, char **argv);
 int cli_check(const struct cli_command *command, int argc, char **argv);
+int cli_boot(const struct cli_command *command, int argc, char **argv);
 int cli_distance(const struct cli_command *command, int argc, char **argv);
 int cli_bench(const struct cli_command *command, int argc, char **argv);
 

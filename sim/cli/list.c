@@ -299,6 +299,7 @@ int cli_list(const struct cli_command *command, int argc, char **argv)
 	}
 	if (code != CLI_OK) {
 		g_clear_pointer(&plugins, g_strfreev);
+		g_strfreev(rest);
 		return code;
 	}
 	JsonBuilder *json = as_json ? json_builder_new() : NULL;

@@ -110,6 +110,13 @@ const struct cli_command cli_commands[] = {
 	  "  kmemlab check --frames bitmap --set frames.policy=best-fit -o failure.kmt\n"
 	  "  kmemlab check --explore --frames llfree --preemptions 3",
 	  cli_check },
+	{ "boot", "", "what it costs to start an allocator, by RAM size",
+	  "From the firmware's memory map to the first frame handed out, the direct map's page "
+	  "tables included: loads, stores and\nframes touched in the probed build, CPU time in the "
+	  "native one, bytes of state.\n\n"
+	  "  kmemlab boot --frames buddy --frames stack\n"
+	  "  kmemlab boot --ram 64M --ram 1T --json\n  kmemlab boot -o results/demo/boot.csv",
+	  cli_boot },
 	{ "distance", "STATE STATE", "how far two fragmented states are apart",
 	  "Half the sum over orders of the difference in the share of free frames that lie in free "
 	  "blocks of that order: 0 the\nsame, 1 nothing in common. A state is a fixture (kmemlab "

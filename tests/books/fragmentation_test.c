@@ -122,6 +122,13 @@ static const struct {
 	{ EMPTY, "run_scatter", "0.000000" },
 	{ EMPTY, "metadata_bytes_per_frame", "4.097656" }, /* (8192 - 4000 + 4096 + 104) / 2048 */
 	{ EMPTY, "kept_frames", "1" },
+	{ EMPTY, "compact_moves", "0" },
+	{ EMPTY, "fallbacks", "-1" },
+	{ EMPTY, "fallbacks_per_million", "-1.000000" },
+	{ EMPTY, "live_huge_percent", "0.000000" },
+	/* Two regions of 64 used frames each: one is emptied into the other, if it may be. */
+	{ MIXED, "compact_moves", "64" },
+	{ MIXED, "compact_moves_pinned", "0" },
 	{ EMPTY, "failures", "7" },
 	/* F = 0, B = 0 */
 	{ FULL, "free_frames", "0" },
@@ -150,6 +157,195 @@ static const struct {
 	{ MIXED, "regions_free_l8", "2" },
 	{ MIXED, "free_huge_of_total_percent", "0.000000" },
 };
+
+/* Metric 7 by its words: emptiest regions give, fullest take, one frame at a time. */
+static uint64_t naive_moves(const struct ledger *ledger, uint64_t frames, bool pin)
+{
+	enum { MOST = 64 };
+	int free_frames[MOST] = { 0 }, used[MOST] = { 0 }, regions = (int)(frames / 512);
+	bool pinned[MOST] = { false }, done[MOST] = { false };
+	uint64_t moves = 0;
+
+	for (uint64_t i = 0; i < frames; i++) {
+		uint32_t owner = ledger_owner(ledger, i);
+		free_frames[i / 512] += owner == LEDGER_FREE;
+		used[i / 512] += owner != LEDGER_FREE && owner != LEDGER_HOLE;
+		/* Handles with capital letters are unmovable here. */
+		pinned[i / 512] |=
+			pin && (owner == LEDGER_TABLE || (owner >= LEDGER_HANDLE_BASE + 'A' &&
+							  owner <= LEDGER_HANDLE_BASE + 'Z'));
+	}
+	for (int i = 0; i < regions; i++)
+		done[i] = used[i] == 0;
+	int order[MOST], count = 0;
+	for (int rank = 0; rank < regions; rank++) { /* fullest first, the pinned before all */
+		int best = -1;
+		for (int i = 0; i < regions; i++)
+			if (!done[i] &&
+			    (best < 0 || pinned[i] > pinned[best] ||
+			     (pinned[i] == pinned[best] && free_frames[i] < free_frames[best])))
+				best = i;
+		if (best >= 0) {
+			done[best] = true;
+			order[count++] = best;
+		}
+	}
+	for (int to = 0, from = count - 1; to < from && !pinned[order[from]];) {
+		if (used[order[from]] == 0) {
+			from--;
+		} else if (free_frames[order[to]] == 0) {
+			to++;
+		} else {
+			used[order[from]]--;
+			free_frames[order[to]]--;
+			moves++;
+		}
+	}
+	return moves;
+}
+
+START_TEST(compaction_is_that_of_the_definition)
+{
+	GRand *random = g_rand_new_with_seed(7);
+	const uint64_t frames = 40 * 512;
+
+	for (unsigned round = 0; round < 60; round++) {
+		char *text = g_malloc0(frames + 1);
+		/* Regions from empty to full, with holes nowhere and strangers here and there. */
+		for (uint64_t i = 0; i < frames; i++) {
+			gint32 fill = (gint32)((i / 512 * 7919 + round * 31) % 101);
+			bool used = g_rand_int_range(random, 0, 100) < fill;
+			bool capital = g_rand_int_range(random, 0, 1500) == 0;
+			text[i] = !used ? '.' : capital ? 'B' : 'a';
+		}
+		struct picture picture = { text, frames };
+		struct ledger *ledger = draw(&picture);
+		for (int pin = 0; pin < 2; pin++)
+			ck_assert_uint_eq(ledger_compaction_moves(ledger, pin),
+					  naive_moves(ledger, frames, pin));
+		ledger_free(ledger);
+		g_free(text);
+	}
+	g_rand_free(random);
+}
+END_TEST
+
+/* ---- demand ---- */
+
+struct asked {
+	uint32_t task;
+	uint64_t frames, first;
+	double fill;
+	bool served;
+};
+
+/* Runs of each task, found by going through all requests for every task. */
+static GArray *naive_runs(const struct asked *asked, unsigned count, uint32_t tasks)
+{
+	GArray *runs = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+
+	for (uint32_t task = 0; task < tasks; task++) {
+		uint64_t length = 0, end = 0;
+		for (unsigned i = 0; i < count; i++) {
+			if (asked[i].task != task || !asked[i].served)
+				continue;
+			if (length && asked[i].first != end) {
+				g_array_append_val(runs, length);
+				length = 0;
+			}
+			length += asked[i].frames;
+			end = asked[i].first + asked[i].frames;
+		}
+		if (length)
+			g_array_append_val(runs, length);
+	}
+	return runs;
+}
+
+static int longest_first(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x > y ? -1 : x < y;
+}
+
+static void assert_contiguity(const struct demand_figures *got, GArray *runs)
+{
+	uint64_t total = 0, long16 = 0, long512 = 0, covered = 0;
+	guint needed = 0;
+
+	g_array_sort(runs, longest_first);
+	for (guint i = 0; i < runs->len; i++) {
+		uint64_t length = g_array_index(runs, uint64_t, i);
+		total += length;
+		long16 += length >= 16 ? length : 0;
+		long512 += length >= 512 ? length : 0;
+	}
+	while (100 * covered < 99 * total)
+		covered += g_array_index(runs, uint64_t, needed++);
+	ck_assert_double_eq_tol(got->contig16_percent, 100.0 * (double)long16 / (double)total,
+				1e-9);
+	ck_assert_double_eq_tol(got->contig512_percent, 100.0 * (double)long512 / (double)total,
+				1e-9);
+	ck_assert_uint_eq(got->contig_runs99, needed);
+}
+
+START_TEST(demand_is_that_of_the_definition)
+{
+	enum { COUNT = 3000, TASKS = 5 };
+	static struct asked asked[COUNT];
+	GRand *random = g_rand_new_with_seed(11);
+	struct demand *demand = demand_new(9);
+	struct demand_figures got;
+	uint64_t huge = 0, huge_served = 0, served = 0, next[TASKS] = { 0 };
+	double first = -1, first_huge = -1;
+
+	demand_figures(demand, &got);
+	ck_assert(got.first_failure_fill_percent < 0 && got.contig_runs99 == 0);
+	for (unsigned i = 0; i < COUNT; i++) {
+		struct asked *one = &asked[i];
+		bool is_huge = g_rand_int_range(random, 0, 20) == 0;
+		one->task = (uint32_t)g_rand_int_range(random, 0, TASKS);
+		one->frames = is_huge ? (uint64_t)g_rand_int_range(random, 257, 513) : 1;
+		one->served = i < 100 || g_rand_int_range(random, 0, 10) > 0;
+		one->fill = g_rand_double(random) * 100;
+		bool on = g_rand_int_range(random, 0, 12) > 0;
+		one->first = on ? next[one->task] : (uint64_t)g_rand_int(random);
+		if (one->served)
+			next[one->task] = one->first + one->frames;
+		demand_request(demand, one->task, one->frames, one->fill, one->first,
+			       one->served ? one->frames : 0, 100);
+		huge += is_huge;
+		huge_served += is_huge && one->served;
+		served += one->served;
+		first = !one->served && first < 0 ? one->fill : first;
+		first_huge = !one->served && is_huge && first_huge < 0 ? one->fill : first_huge;
+	}
+	demand_figures(demand, &got);
+	ck_assert_uint_eq(got.allocations, served);
+	ck_assert_uint_eq(got.huge_requests, huge);
+	ck_assert_uint_eq(got.huge_served, huge_served);
+	ck_assert_double_eq(got.first_failure_fill_percent, first);
+	ck_assert_double_eq(got.huge_first_failure_fill_percent, first_huge);
+	GArray *runs = naive_runs(asked, COUNT, TASKS);
+	assert_contiguity(&got, runs);
+	const struct demand_bin *bins = demand_bins(demand);
+	for (unsigned bin = 0; bin < DEMAND_BINS; bin++) {
+		uint64_t requests = 0, there = 0;
+		for (unsigned i = 0; i < COUNT; i++) {
+			bool here = asked[i].frames > 1 && (unsigned)(asked[i].fill / 5) == bin;
+			requests += here;
+			there += here && asked[i].served;
+		}
+		ck_assert_uint_eq(bins[bin].requests, requests);
+		ck_assert_uint_eq(bins[bin].served, there);
+		ck_assert_uint_eq(bins[bin].latency ? bins[bin].latency->count : 0, there);
+	}
+	g_array_unref(runs);
+	demand_free(demand);
+	g_rand_free(random);
+}
+END_TEST
 
 START_TEST(figures_by_hand)
 {
@@ -205,6 +401,19 @@ static const struct {
 	{ "metadata_bytes_per_frame" },
 	{ "kept_frames" },
 	{ "failures" },
+	{ "compact_moves" },
+	{ "compact_moves_pinned" },
+	{ "fallbacks" },
+	{ "fragmenting_fallbacks" },
+	{ "fallbacks_per_million" },
+	{ "contig16_percent" },
+	{ "contig512_percent" },
+	{ "contig_runs99" },
+	{ "live_huge_percent" },
+	{ "huge_requests" },
+	{ "huge_served" },
+	{ "first_failure_fill_percent" },
+	{ "huge_first_failure_fill_percent" },
 };
 
 START_TEST(metrics_stand_in_the_order_of_the_schema)
@@ -282,6 +491,8 @@ int main(void)
 	SRunner *runner;
 	int failed;
 
+	tcase_add_test(values, compaction_is_that_of_the_definition);
+	tcase_add_test(values, demand_is_that_of_the_definition);
 	tcase_add_loop_test(values, figures_by_hand, 0, G_N_ELEMENTS(figures));
 	tcase_add_loop_test(values, the_largest_free_order_is_capped, 0, PICTURES);
 	tcase_add_test(table, metrics_stand_in_the_order_of_the_schema);

@@ -64,6 +64,48 @@ class Distances(Case):
                               "--start", "frobnicate")
 
 
+class Boots(Case):
+    SIZES = ("--ram", "16M", "--ram", "64M")
+
+    def boot(self, *names):
+        frames = [word for name in names for word in ("--frames", name)]
+        done = self.json("boot", *frames, *self.SIZES, "--json")
+        self.assert_shape(done, [{"frames": str, "ram_bytes": int, "managed_frames": int,
+                                  "state_bytes": int, "table_frames": int, "loads": int,
+                                  "stores": int, "atomics": int, "touched_frames": int,
+                                  "boot_ns": int}])
+        return {(row["frames"], row["ram_bytes"] >> 20): row for row in done}
+
+    def test_what_starting_costs_is_counted(self):
+        rows = self.boot("null", "stack", "stack-lazy", "bitmap")
+        for name in ("null", "stack-lazy"):
+            for size in (16, 64):
+                self.assertLess(rows[name, size]["touched_frames"], 12)
+        for size in (16, 64):
+            row = rows["stack", size]
+            # Every free frame, the state, the tables and the loader's memory map.
+            self.assertGreaterEqual(row["touched_frames"], row["managed_frames"])
+            self.assertLess(row["touched_frames"],
+                            row["managed_frames"] + row["table_frames"] + 12)
+            self.assertGreaterEqual(row["stores"], row["managed_frames"])
+        self.assertGreater(rows["bitmap", 64]["state_bytes"], rows["bitmap", 16]["state_bytes"])
+        again = self.boot("stack", "bitmap")
+        for key, row in again.items():
+            self.assertEqual({**row, "boot_ns": 0}, {**rows[key], "boot_ns": 0})
+
+    def test_a_table_for_the_plots_and_refusals(self):
+        self.assert_exit(0, "boot", "-f", "stack", *self.SIZES, "--host-memory", "16M", "-o",
+                         self.path("boot.csv"))
+        lines = self.read("boot.csv").decode().splitlines()
+        self.assertTrue(lines[0].startswith("frames,ram_bytes,managed_frames,"))
+        self.assertEqual([line.split(",")[-1] for line in lines[1:]], ["0", "1"])
+        self.assertIn("refused: writes every free frame", self.assert_exit(
+            0, "boot", "-f", "stack", "--ram", "64M", "--host-memory", "1M").stdout)
+        self.assert_complains(2, "no size", "boot", "--ram", "x")
+        self.assert_complains(2, "no size", "boot", "--ram", "1K")
+        self.assert_complains(2, "unknown page-frame allocator", "boot", "--frames", "frobnicate")
+
+
 class Lists(Case):
     def test_a_list_is_an_array_of_names_ids_summaries_and_capabilities(self):
         for kind in LISTS:

@@ -1,5 +1,6 @@
 /*
- * Lock-free allocators under host threads: no frame has two owners, none is lost.
+ * Allocators under host threads: no frame has two owners, none is lost. The lock-free ones as they
+ * are, the others behind the front door's lock. The same program runs under ThreadSanitizer.
  */
 #include <check.h>
 #include <pthread.h>
@@ -7,10 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "alloc/frame/systems.h"
+#include "alloc/lock.h"
 #include "tests/support/frame_instance.h"
 
-#define THREADS	   4
-#define STEPS	   60000
+#define THREADS 4
+#ifndef STEPS
+#define STEPS 60000
+#endif
 #define FRAMES_MAX 16384
 
 static const struct {
@@ -99,6 +103,8 @@ static void *run(void *arg)
 	return NULL;
 }
 
+static struct spinlock lock;
+
 static void stress(const struct frame_ops *ops, int load)
 {
 	const struct frame_range range = { { 64 }, loads[load].frames };
@@ -112,6 +118,10 @@ static void stress(const struct frame_ops *ops, int load)
 	shared->in = frame_instance_new(ops, &map, &config);
 	ck_assert(!shared->in->refused);
 	uint64_t before = frame_instance_digest(shared->in);
+
+	lock = (struct spinlock){ 0 };
+	if (!(ops->caps & FRAME_CAP_LOCKLESS))
+		shared->in->frames.lock = &lock;
 
 	for (unsigned i = 0; i < THREADS; i++) {
 		customers[i] = (struct customer){ .shared = shared,
@@ -127,8 +137,13 @@ static void stress(const struct frame_ops *ops, int load)
 	frame_instance_assert_sound(shared->in);
 	ck_assert_msg(frame_instance_digest(shared->in) == before, "%s, %s: frames are missing",
 		      ops->name, loads[load].name);
-	/* Where all that is held at once fits with room to spare, nobody may have gone without. */
-	if (loads[load].max_run == 1 && THREADS * loads[load].hold < loads[load].frames / 4)
+	ck_assert_uint_eq(lock.next, lock.serving);
+	ck_assert_uint_eq((uint32_t)lock.acquisitions, lock.next);
+	ck_assert_uint_le(lock.contended, lock.acquisitions);
+	/* Where all that is held at once fits with room to spare, nobody may have gone without: but
+	 * for zones' reserves. */
+	if (loads[load].max_run == 1 && !(ops->caps & FRAME_CAP_ZONES) &&
+	    THREADS * loads[load].hold < loads[load].frames / 4)
 		ck_assert_uint_eq(shared->failures, 0);
 	frame_instance_free(shared->in);
 	free(shared);
@@ -142,6 +157,18 @@ START_TEST(no_frame_has_two_owners)
 }
 END_TEST
 
+/* One load: what differs between systems is not the lock's business. */
+#define LOCKED_LOAD 0
+
+START_TEST(the_lock_makes_the_others_safe)
+{
+	const struct frame_ops *ops = frame_registry[_i];
+
+	if (!(ops->caps & FRAME_CAP_LOCKLESS) && (ops->caps & FRAME_CAP_FREE))
+		stress(ops, LOCKED_LOAD);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("threads");
@@ -149,6 +176,15 @@ int main(void)
 
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, no_frame_has_two_owners, 0, (int)(sizeof(loads) / sizeof(loads[0])));
+	suite_add_tcase(s, t);
+
+	int systems = 0;
+
+	while (frame_registry[systems])
+		systems++;
+	t = tcase_create("locked");
+	tcase_set_timeout(t, 60);
+	tcase_add_loop_test(t, the_lock_makes_the_others_safe, 0, systems);
 	suite_add_tcase(s, t);
 
 	SRunner *runner = srunner_create(s);

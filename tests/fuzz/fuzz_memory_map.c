@@ -38,19 +38,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	g_clear_error(&error);
 	return 0;
 }
-
-#ifndef FUZZ_MUTATOR
-/* Without libFuzzer: runs over the files that it is given, as a fuzzer found them. */
-int main(int count, char **paths)
-{
-	for (int i = 1; i < count; i++) {
-		char *bytes;
-		gsize size;
-		if (!g_file_get_contents(paths[i], &bytes, &size, NULL))
-			return EXIT_FAILURE;
-		LLVMFuzzerTestOneInput((const uint8_t *)bytes, size);
-		g_free(bytes);
-	}
-	return EXIT_SUCCESS;
-}
-#endif

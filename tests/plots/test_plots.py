@@ -20,6 +20,26 @@ class Plots(Case):
                 self.assertEqual(width, 1575)
                 self.assertTrue(300 <= height <= 3000, height)
 
+    BOOT = ("frames,ram_bytes,managed_frames,state_bytes,table_frames,loads,stores,atomics,"
+            "touched_frames,boot_ns,refused\n"
+            "null,67108864,16000,80,4,1000,900,0,6,70000,0\nnull,1073741824,260000,80,4,1100,950,0,6,80000,0\n"
+            "stack,67108864,16000,600,4,80000,50000,0,16000,3000000,0\nstack,1073741824,0,0,0,0,0,0,0,0,1\n")
+
+    def test_what_starting_costs_is_a_page_where_it_was_measured(self):
+        path = self.make()
+        self.assertNotIn("boot.png", [file.name for file in self.draw(path)])
+        (path / "boot.csv").write_text(self.BOOT, encoding="utf-8")
+        self.assertIn("boot.png", [file.name for file in self.draw(path)])
+        self.assertEqual(gallery.plot_boot.finding(load_experiment(path)),
+                         "At 1 GiB null touches 6 frames to start; stack cannot start in that "
+                         "much here")
+        (path / "boot.csv").write_text(self.BOOT.replace("16000,3000000", "x,3000000"),
+                                       encoding="utf-8")
+        done = subprocess.run([sys.executable, SCRIPTS / "plot_boot.py", path, "-o",
+                               self.folder / "b.png"], capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("boot.csv:4", done.stderr)
+
     def test_same_files_give_same_bytes(self):
         first = self.draw(self.make("a", seeds=(1, 2)))
         second = self.draw(self.make("b", seeds=(1, 2)))
@@ -43,7 +63,9 @@ class Plots(Case):
         self.assertEqual(text, (self.folder / "b.svg").read_text(encoding="utf-8"))
 
     def test_every_question_draws_two_traces_on_one_sheet(self):
-        experiment = load_experiment(self.make(traces=("a", "b"), allocators=("buddy",)))
+        path = self.make(traces=("a", "b"), allocators=("buddy",))
+        (path / "boot.csv").write_text(self.BOOT, encoding="utf-8")
+        experiment = load_experiment(path)
         for question in gallery.QUESTIONS:
             with self.subTest(question.__name__):
                 question.plot(experiment, self.folder / "x.png")

@@ -26,7 +26,7 @@ if not os.path.isdir(FOLDER):
 NEVER_FREE = ("null", "placement")
 VARIANTS = {"bitmap": ["policy=next-fit", "policy=best-fit"], "memblock": ["order=bottom-up"],
             "zoned-buddy": ["cpu-lists=off", "mobility=off", "watermarks=off", "zones=i386"]}
-# Two systems that place alike. memblock takes the lowest free frames too, as bitmap does first-fit;
+# Two rows that place alike; settings of one row may, where a trace does not tell them apart. memblock takes the lowest free frames too, as bitmap does first-fit;
 # stack and stack-lazy are one order with two ways to start.
 ALIKE = [{"bitmap", "memblock order=bottom-up"}, {"stack", "stack-lazy"}]
 
@@ -77,8 +77,9 @@ class PageTraces(unittest.TestCase):
                     self.assertEqual(result["digest"], again["digest"])
                     digests.setdefault(result["digest"], set()).add(system)
             for alike in digests.values():
+                rows = {system.split()[0] for system in alike}
                 with self.subTest(trace=trace, alike=alike):
-                    self.assertTrue(len(alike) == 1 or alike in ALIKE, alike)
+                    self.assertTrue(len(rows) == 1 or alike in ALIKE, alike)
 
     def test_at_twice_the_ram_no_single_frame_is_refused(self):
         for trace in RECORDINGS:

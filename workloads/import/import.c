@@ -80,7 +80,10 @@ static const struct importer *choose(const struct import_source *source, const c
 	for (const struct importer *row = table; row->name; row++)
 		if (any ? row->detect(head, bytes, path) : strcmp(row->name, format) == 0)
 			return row;
-	if (any)
+	if (any && import_source_is_folder(source))
+		trace_error_set(error, TRACE_ERROR_IO,
+				"cannot read %s: it is a folder, and holds no recording", path);
+	else if (any)
 		trace_error_set(error, TRACE_ERROR_FORMAT,
 				"%s:1: the content is of no format that can be imported%s", path,
 				bytes == 0 ? ": it is empty" : "");

@@ -55,6 +55,7 @@ struct perf_json {
 	struct import_job *job;
 	struct json_scan *scan;
 	struct sample sample;
+	uint32_t names[RAW_KINDS]; /* string ids */
 	uint64_t samples, without_fields;
 	bool refills_told; /* the kernel's zone_locked event has a field of its own */
 };
@@ -116,12 +117,27 @@ static uint32_t string_of(struct perf_json *json, const char *text)
 	return owners_string(json->job->owners, text, strlen(text));
 }
 
+/* perf's spelling: `perf script` of the same recording gives the same trace. */
+static uint32_t name_of(struct perf_json *json, enum raw_kind kind)
+{
+	const char *system = kind == RAW_FAULT_USER		    ? "exceptions"
+			     : kind == RAW_FORK || kind == RAW_EXEC ? "sched"
+								    : "kmem";
+	if (json->names[kind] == 0) {
+		g_autofree char *name =
+			kind == RAW_OTHER ? g_strdup("sample")
+					  : g_strconcat(system, ":", raw_kind_name(kind), NULL);
+		json->names[kind] = string_of(json, name);
+	}
+	return json->names[kind];
+}
+
 static bool build_event(struct perf_json *json, struct raw_event *raw, GError **error)
 {
 	struct sample *sample = &json->sample;
 
+	raw->name = name_of(json, (enum raw_kind)raw->kind);
 	if (raw->kind == RAW_OTHER) {
-		raw->name = string_of(json, "sample");
 		raw->u.other.count = MIN(sample->others, RAW_VALUES);
 		memcpy(raw->u.other.value, sample->value, sizeof sample->value);
 		return true;

@@ -63,7 +63,7 @@ static bool take_operation(struct rep *rep, struct span line, GError **error)
 	uint64_t number[2] = { 0, 0 };
 	unsigned wanted = letter == 'f' ? 1 : 2;
 
-	if (!strchr("arf", letter) ||
+	if (letter == '\0' || !strchr("arf", letter) ||
 	    scan_numbers((struct span){ line.begin + 1, line.end }, number) != wanted)
 		return line_problem_at(error, "no operation of the heap:", line);
 	if (number[0] >= rep->header[IDS_LINE] && number[0] != UINT64_MAX)

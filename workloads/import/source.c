@@ -201,6 +201,11 @@ const char *import_source_path(const struct import_source *source)
 	return source->path;
 }
 
+bool import_source_is_folder(const struct import_source *source)
+{
+	return source->is_folder;
+}
+
 const unsigned char *import_source_head(const struct import_source *source, size_t *bytes)
 {
 	*bytes = source->head_bytes;

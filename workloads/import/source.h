@@ -18,6 +18,8 @@ struct import_source *import_source_open(const char *path, const char *folder, G
 void import_source_free(struct import_source *source);
 /* As the caller named it. */
 const char *import_source_path(const struct import_source *source);
+/* A folder has no content of its own: importers of folders read what lies in it. */
+bool import_source_is_folder(const struct import_source *source);
 /* The first bytes of the content (after decompression), without taking them. */
 const unsigned char *import_source_head(const struct import_source *source, size_t *bytes);
 /* Takes the next bytes of the content. Returns how many, 0 at the end, -1 with error naming the

@@ -1,5 +1,6 @@
 #include "workloads/import/trace_record.h"
 
+#include <event-parse.h>
 #include <stdlib.h>
 #include <string.h>
 #include <trace-seq.h>

@@ -5,9 +5,10 @@
 #ifndef KMEMLAB_WORKLOADS_IMPORT_TRACE_RECORD_H
 #define KMEMLAB_WORKLOADS_IMPORT_TRACE_RECORD_H
 
-#include <event-parse.h>
 #include "workloads/import/wire.h"
 
+struct tep_handle;
+struct tep_record;
 struct decoder;
 
 struct decoder *decoder_new(struct wire_child *wire, struct tep_handle *tep);

@@ -1,5 +1,6 @@
 #include "workloads/import/tracefs_raw.h"
 
+#include <event-parse.h>
 #include <fcntl.h>
 #include <kbuffer.h>
 #include <string.h>

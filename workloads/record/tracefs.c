@@ -14,10 +14,14 @@
 
 /* Linux documents its files in Documentation/trace/ftrace.rst. */
 
-/* A reader that finds nothing waits so long. */
-#define NAP_US 20000
-/* Whole pages at once; a read of trace_pipe_raw gives one. */
+/* A reader that finds no full page waits so long: a read takes what there is, as a page of its own,
+ * and to store it makes events. */
+#define NAP_US 100000
+/* A read of trace_pipe_raw gives a page, however large pages are. */
 #define READ_BYTES 65536
+/* Where a page says how much of it is used (ring_buffer.c, struct buffer_data_page). */
+#define PAGE_HEAD_BYTES 16
+#define PAGE_USED_MASK	0xfffff
 
 struct follower {
 	struct tracer *tracer;
@@ -285,6 +289,14 @@ static bool write_all(int file, const char *bytes, size_t count)
 	return true;
 }
 
+static bool is_full(const char *page, size_t bytes)
+{
+	uint64_t used;
+
+	memcpy(&used, page + 8, sizeof used);
+	return (used & PAGE_USED_MASK) + PAGE_HEAD_BYTES >= bytes - bytes / 8;
+}
+
 static gpointer follow(gpointer data)
 {
 	struct follower *follower = data;
@@ -294,15 +306,15 @@ static gpointer follow(gpointer data)
 		/* What is there once it is off must all be read. */
 		bool last = g_atomic_int_get(&follower->tracer->stop);
 		ssize_t got = read(follower->pages, buffer, READ_BYTES);
-		if (got > 0 && write_all(follower->out, buffer, (size_t)got))
-			continue;
-		if (got > 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
+		bool nothing = got == 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
+		if (!nothing && (got < 0 || !write_all(follower->out, buffer, (size_t)got))) {
 			follower->error = errno;
 			break;
 		}
-		if (last && (got == 0 || errno == EAGAIN))
+		if (last && nothing)
 			break;
-		g_usleep(NAP_US);
+		if (!last && (nothing || !is_full(buffer, (size_t)got)))
+			g_usleep(NAP_US);
 	}
 	return NULL;
 }

@@ -180,7 +180,7 @@ static bool place_strands(struct merging *merging)
 		strand->task_offset = i * TRACE_PID_STRIDE;
 		strand->foreign = i > 0;
 		strand->copy.attachment_shift_ns = strand->shift_ns;
-		handles += meta->handles;
+		handles += meta->handles > 0 ? meta->handles - 1 : 0;
 		cpus += meta->cpus;
 		if (handles >= UINT64_MAX / 2)
 			return usage(merging, "too many handles together");
