@@ -52,14 +52,14 @@ LOOKS = {
     "placement": Look(PURPLE, DOTTED, "h"),
     "llfree": Look(GREEN, SOLID, "X"),
     # Heaps.
-    "size-classes": Look(ORANGE, SOLID, "o"),
-    "sole": Look(PURPLE, DOTTED, "h"),
-    "boundary-tags": Look(VERMILLION, DASHED, "s"),
-    "page-only": Look(YELLOW, DASHED, "*"),
-    "slab": Look(BLUE, SOLID, "^"),
-    "pools": Look(SKY, DASHDOT, "P"),
-    "collector": Look(PURPLE, DASHDOT, "D"),
-    "tlsf": Look(GREEN, SOLID, "X"),
+    "size-classes": Look(ORANGE, DASHED, "s"),
+    "sole": Look(BLACK, DASHDOT, "h"),
+    "boundary-tags": Look(VERMILLION, SOLID, "o"),
+    "page-only": Look(YELLOW, SOLID, "*"),
+    "slab": Look(BLUE, DASHED, "^"),
+    "pools": Look(SKY, DASHED, "P"),
+    "collector": Look(PURPLE, SOLID, "D"),
+    "tlsf": Look(GREEN, DASHDOT, "X"),
 }
 
 

@@ -403,7 +403,7 @@ static void add_heap(GArray *figures, const struct rounds *rounds, const struct 
 				   rounds->there[r] ? rivals[r].name : absent(r), 0);
 }
 
-/* The one whose slowest load is best, by its ratio to mimalloc. */
+/* The one whose loads take least in all, by its ratio to mimalloc. */
 static void add_fastest(GArray *figures, const struct rounds *rounds,
 			const struct heap_ops *const *heaps, unsigned count)
 {
