@@ -245,11 +245,11 @@ static int call_heap(struct session *session, enum call call, uint64_t bytes,
 	uint64_t stop = session->timed ? timer_stop() : 0;
 	heap_leave(session);
 	if (session->timed && count)
-		recorder_latency(session->recorder, call == CALL_FREE, order,
-				 session->machine->current_cpu, session->event,
-				 session_net_ns(session,
-						start + MIN(session->heap->lab_ticks, stop - start),
-						stop));
+		recorder_latency(
+			session->recorder, call == CALL_FREE ? OPERATION_FREE : OPERATION_ALLOC,
+			order, session->machine->current_cpu, session->event,
+			session_net_ns(session, start + MIN(session->heap->lab_ticks, stop - start),
+				       stop));
 	session->result->operations += count;
 	return status;
 }

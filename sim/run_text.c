@@ -107,27 +107,31 @@ static const char *operation_name(const struct replay_result *done, enum replay_
 }
 
 static void add_latency(GString *text, const struct replay_result *done, struct recorder *recorder,
-			bool is_free)
+			enum replay_operation operation)
 {
 	static const unsigned points[] = { 5000, 9900, 9990, 10000 };
 	struct histogram *all = g_new0(struct histogram, 1);
 
 	for (unsigned order = 0; order < RECORDER_ORDERS; order++) {
-		const struct histogram *one = recorder_histogram(recorder, is_free, order);
+		const struct histogram *one = recorder_histogram(recorder, operation, order);
 		if (one)
 			histogram_merge(all, one);
 	}
-	g_string_append_printf(text, LABEL,
-			       operation_name(done, is_free ? OPERATION_FREE : OPERATION_ALLOC));
+	if (!all->count) {
+		g_free(all);
+		return;
+	}
+	g_string_append_printf(text, LABEL "%11" PRIu64, operation_name(done, operation),
+			       all->count);
 	for (guint i = 0; i < G_N_ELEMENTS(points); i++)
 		g_string_append_printf(text, "%11" PRIu64, histogram_percentile(all, points[i]));
 	g_string_append_c(text, '\n');
 	g_free(all);
 }
 
-static void add_events(GString *text, const struct replay_result *done, bool is_free)
+static void add_events(GString *text, const struct replay_result *done,
+		       enum replay_operation operation)
 {
-	enum replay_operation operation = is_free ? OPERATION_FREE : OPERATION_ALLOC;
 	struct probe_counters sum = { 0 };
 	uint64_t operations = 0;
 
@@ -179,16 +183,16 @@ char *run_text(const struct run_config *config, const struct run_result *result)
 	else
 		add_memory(text, speaker, machine_huge_order(result->machine));
 	if (result->done[PASS_NATIVE] && recorder_timed(result->recorder)) {
-		g_string_append_printf(text, LABEL "%11s%11s%11s%11s\n", "latency, ns", "p50",
-				       "p99", "p99.9", "max");
-		add_latency(text, speaker, result->recorder, false);
-		add_latency(text, speaker, result->recorder, true);
+		g_string_append_printf(text, LABEL "%11s%11s%11s%11s%11s\n", "latency, ns", "count",
+				       "p50", "p99", "p99.9", "max");
+		for (unsigned i = OPERATION_ALLOC; i < OPERATIONS; i++)
+			add_latency(text, speaker, result->recorder, i);
 	}
 	if (result->done[PASS_PROBED]) {
 		g_string_append_printf(text, LABEL "%11s%11s%11s%11s\n", "an operation's", "loads",
 				       "stores", "lines", "TLB misses");
-		add_events(text, &result->pass[PASS_PROBED], false);
-		add_events(text, &result->pass[PASS_PROBED], true);
+		for (unsigned i = OPERATION_ALLOC; i < OPERATIONS; i++)
+			add_events(text, &result->pass[PASS_PROBED], i);
 	}
 	return g_string_free(text, FALSE);
 }

@@ -40,6 +40,18 @@ class Generate(Case):
                 self.assertEqual(done["violations"], 0)
                 self.assertGreater(done["events"], 5000)
 
+    def test_heap_operations_are_timed_under_their_own_names(self):
+        trace = self.path("fifo.kmt")
+        self.assert_exit(OK, "generate", "fifo", "--seed", "3", "-o", trace)
+        events = self.json("info", trace, "--json")["events"]
+        done = self.json("replay", trace, "--frames", "buddy", "--heap", "tlsf",
+                         "--pass", "native", "--json")
+        self.assertEqual({name.split("/")[0] for name in done["latency"]},
+                         {"heap_alloc", "heap_free"})
+        for operation in ("heap_alloc", "heap_free"):
+            self.assertEqual(sum(row["count"] for name, row in done["latency"].items()
+                                 if name.startswith(operation + "/")), events[operation])
+
     def test_adversaries_make_large_requests_fail_where_memory_is_free(self):
         trace = self.generate("checkerboard", "ram=16M", "fill=95", "probes=500")
         done = self.json("replay", trace, "--frames", "buddy", "--json")

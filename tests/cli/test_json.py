@@ -244,6 +244,11 @@ class Replay(Case):
                       f"in {done['metrics']['free_runs']} runs",
                       f"{done['metrics']['metadata_bytes_per_frame']:.2f} bytes a frame"):
             self.assertIn(words, text)
+        for operation in ("frame_alloc", "frame_free"):
+            count = sum(row["count"] for name, row in done["latency"].items()
+                        if name.startswith(operation + "/"))
+            self.assertGreater(count, 0)
+            self.assertRegex(text, rf"(?m)^{operation} +{count} ")
         # Latency belongs to the native pass, machine events to the probed one.
         self.assertEqual(len(re.findall(r"(?m)^frame_(?:alloc|free) ", text)), 4)
         alone = self.assert_exit(OK, "replay", self.trace(), "--frames", "buddy",
