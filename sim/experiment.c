@@ -8,6 +8,7 @@
 #include "sim/plugin.h"
 #include "sim/run.h"
 #include "sim/size.h"
+#include "workloads/small_file.h"
 
 /* The lists of [cells], outermost first. */
 enum axis {
@@ -419,15 +420,14 @@ struct experiment *experiment_load(const char *path, GError **error)
 	gsize length;
 
 	experiment->cells = g_ptr_array_new_with_free_func(cell_free);
-	bool fine = g_file_get_contents(path, &source.text, &length, &cause) &&
-		    g_key_file_load_from_data(source.keys, source.text, length, G_KEY_FILE_NONE,
-					      &cause);
-	if (!fine) {
+	bool fine = small_file_read(path, &source.text, &length, error);
+	if (fine &&
+	    !g_key_file_load_from_data(source.keys, source.text, length, G_KEY_FILE_NONE, &cause)) {
 		g_set_error(error, LAB_ERROR, LAB_ERROR_INPUT, "%s: %s", path, cause->message);
 		g_error_free(cause);
-	} else {
-		fine = build(&source, experiment, error);
+		fine = false;
 	}
+	fine = fine && build(&source, experiment, error);
 	g_key_file_unref(source.keys);
 	g_free(source.text);
 	if (fine)
