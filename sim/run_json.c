@@ -420,6 +420,8 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 		add_string(json, "frames_sha256", result->frames_sha256);
 	if (config->heap)
 		add_string(json, "heap", config->heap_label);
+	if (result->heap_sha256)
+		add_string(json, "heap_sha256", result->heap_sha256);
 	add_string(json, "tables", config->tables);
 	add_string(json, "space", config->space ? config->space : "none");
 	add_string(json, "paging", table_geometry(machine_paging(machine))->name);

@@ -1,6 +1,6 @@
 #include "alloc/heap/span.h"
 
-#include "alloc/heap/systems.h"
+#include "alloc/heap/support.h"
 #include "alloc/port.h"
 
 /* At the beginning of a frame, in place of its first record. */
