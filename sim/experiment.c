@@ -4,9 +4,12 @@
 #include <string.h>
 
 #include "sim/experiment_cell.h"
+#include "sim/ini.h"
 #include "sim/lab.h"
+#include "sim/plugin.h"
 #include "sim/run.h"
 #include "sim/size.h"
+#include "workloads/small_file.h"
 
 /* Keys of [options] and the switches of `kmemlab replay` that they are. */
 static const struct {
@@ -26,15 +29,9 @@ static const struct {
 /* Axes that [options] may give too, one for all: as other switches are given. */
 static const enum experiment_axis axes_in_options[] = { AXIS_TABLES, AXIS_SPACE };
 
-struct source {
-	const char *path;
-	GKeyFile *keys;
-	char *text;
-};
-
 /* A group [cells] or [cells NAME]. */
 struct lists {
-	const struct source *source;
+	const struct ini *ini;
 	const char *group;
 	char **items[EXPERIMENT_AXES];	   /* NULL-terminated, none empty */
 	const char *from[EXPERIMENT_AXES]; /* the group of the file that gives them; NULL: none */
@@ -46,29 +43,6 @@ struct verdict {
 	char *reason;  /* of the first */
 	unsigned line; /* that it is about */
 };
-
-/* GKeyFile keeps no line numbers: the first line of GROUP that gives KEY, or with KEY NULL its
- * header. 0 if there is none. */
-static unsigned line_of(const struct source *source, const char *group, const char *key)
-{
-	char **lines = g_strsplit(source->text, "\n", -1);
-	char *header = g_strdup_printf("[%s]", group);
-	bool inside = false;
-	unsigned number = 0;
-
-	for (unsigned i = 0; lines[i] && !number; i++) {
-		char *line = g_strstrip(lines[i]);
-		gsize length = strcspn(line, "= \t");
-		if (*line == '[')
-			inside = strcmp(line, header) == 0;
-		if (inside &&
-		    (key ? length == strlen(key) && strncmp(line, key, length) == 0 : *line == '['))
-			number = i + 1;
-	}
-	g_strfreev(lines);
-	g_free(header);
-	return number;
-}
 
 static bool is_cells(const char *group)
 {
@@ -94,47 +68,46 @@ static bool known_key(const char *group, const char *key)
 	return strcmp(key, "set") == 0;
 }
 
-static bool check_group(const struct source *source, const char *group, GError **error)
+static bool check_group(const struct ini *ini, const char *group, GError **error)
 {
 	bool fine = true;
 
 	if (strcmp(group, "experiment") != 0 && !is_cells(group) && strcmp(group, "options") != 0)
 		return lab_usage(error, "%s:%u: unknown group [%s] (experiment, cells, options)",
-				 source->path, line_of(source, group, NULL), group);
-	g_auto(GStrv) keys = g_key_file_get_keys(source->keys, group, NULL, NULL);
+				 ini->path, ini_line(ini, group, NULL), group);
+	g_auto(GStrv) keys = g_key_file_get_keys(ini->keys, group, NULL, NULL);
 	for (char **key = keys; fine && *key; key++)
 		if (!known_key(group, *key))
-			fine = lab_usage(error, "%s:%u: unknown key '%s' in [%s]", source->path,
-					 line_of(source, group, *key), *key, group);
+			fine = lab_usage(error, "%s:%u: unknown key '%s' in [%s]", ini->path,
+					 ini_line(ini, group, *key), *key, group);
 	return fine;
 }
 
 /* ---- the lists of a group ---- */
 
 /* The text of an axis and the group that gives it; NULL: nobody does. */
-static char *axis_text(const struct source *source, const char *group, enum experiment_axis axis,
+static char *axis_text(const struct ini *ini, const char *group, enum experiment_axis axis,
 		       const char **from)
 {
 	const char *key = experiment_axes[axis].key;
-	char *text = g_key_file_get_string(source->keys, group, key, NULL);
+	char *text = g_key_file_get_string(ini->keys, group, key, NULL);
 
 	*from = text ? group : NULL;
 	for (gsize i = 0; !text && i < G_N_ELEMENTS(axes_in_options); i++)
 		if (axes_in_options[i] == axis &&
-		    (text = g_key_file_get_string(source->keys, "options", key, NULL)))
+		    (text = g_key_file_get_string(ini->keys, "options", key, NULL)))
 			*from = "options";
 	return text;
 }
 
 static bool read_list(struct lists *lists, enum experiment_axis axis, GError **error)
 {
-	const struct source *source = lists->source;
+	const struct ini *ini = lists->ini;
 	const struct experiment_axis_row *row = &experiment_axes[axis];
-	g_autofree char *text = axis_text(source, lists->group, axis, &lists->from[axis]);
+	g_autofree char *text = axis_text(ini, lists->group, axis, &lists->from[axis]);
 
 	if (!text && !row->fallback)
-		return lab_usage(error, "%s: [%s] has no '%s'", source->path, lists->group,
-				 row->key);
+		return lab_usage(error, "%s: [%s] has no '%s'", ini->path, lists->group, row->key);
 	g_auto(GStrv) items = g_strsplit(text ? text : row->fallback, ";", -1);
 	GStrvBuilder *kept = g_strv_builder_new();
 	for (char **item = items; *item; item++)
@@ -143,19 +116,18 @@ static bool read_list(struct lists *lists, enum experiment_axis axis, GError **e
 	lists->items[axis] = g_strv_builder_end(kept);
 	g_strv_builder_unref(kept);
 	return *lists->items[axis] ||
-	       lab_usage(error, "%s:%u: '%s' is an empty list", source->path,
-			 line_of(source, lists->from[axis], row->key), row->key);
+	       lab_usage(error, "%s:%u: '%s' is an empty list", ini->path,
+			 ini_line(ini, lists->from[axis], row->key), row->key);
 }
 
 static bool given_twice(const struct lists *lists, GError **error)
 {
 	for (gsize i = 0; i < G_N_ELEMENTS(axes_in_options); i++) {
 		const char *key = experiment_axes[axes_in_options[i]].key;
-		if (g_key_file_has_key(lists->source->keys, "options", key, NULL) &&
-		    g_key_file_has_key(lists->source->keys, lists->group, key, NULL))
-			return !lab_usage(
-				error, "%s:%u: '%s' stands in [%s] too", lists->source->path,
-				line_of(lists->source, "options", key), key, lists->group);
+		if (g_key_file_has_key(lists->ini->keys, "options", key, NULL) &&
+		    g_key_file_has_key(lists->ini->keys, lists->group, key, NULL))
+			return !lab_usage(error, "%s:%u: '%s' stands in [%s] too", lists->ini->path,
+					  ini_line(lists->ini, "options", key), key, lists->group);
 	}
 	return false;
 }
@@ -184,7 +156,7 @@ static bool is_start(const char *text)
 	return run_parse_start(text, &start, NULL);
 }
 
-/* Names and settings that no cell could have; frames may be a plugin, which its cells load. */
+/* Names and settings that no cell could have. A plugin is loaded by its cells alone. */
 static bool check_heap(const char *name, char **settings, GError **error)
 {
 	const struct heap_ops *heap[PASSES];
@@ -192,6 +164,8 @@ static bool check_heap(const char *name, char **settings, GError **error)
 
 	if (strcmp(name, "none") == 0)
 		return !*settings || lab_usage(error, "%s: there is no heap", *settings);
+	if (plugin_is_path(name))
+		return true;
 	if (!run_find_heap(name, heap, error))
 		return false;
 	for (char **setting = settings; *setting; setting++)
@@ -277,9 +251,9 @@ static bool read_lists(struct lists *lists, GError **error)
 		for (char **item = lists->items[axis]; *item; item++) {
 			if (check_value(axis, *item, error))
 				continue;
-			g_prefix_error(error, "%s:%u: ", lists->source->path,
-				       line_of(lists->source, lists->from[axis],
-					       experiment_axes[axis].key));
+			g_prefix_error(
+				error, "%s:%u: ", lists->ini->path,
+				ini_line(lists->ini, lists->from[axis], experiment_axes[axis].key));
 			return false;
 		}
 	}
@@ -289,17 +263,17 @@ static bool read_lists(struct lists *lists, GError **error)
 /* ---- cells ---- */
 
 /* [options] as words of a command line. */
-static char **option_words(const struct source *source)
+static char **option_words(const struct ini *ini)
 {
 	GStrvBuilder *words = g_strv_builder_new();
 
 	for (gsize i = 0; i < G_N_ELEMENTS(switches); i++) {
 		g_autofree char *value =
-			g_key_file_get_string(source->keys, "options", switches[i].key, NULL);
+			g_key_file_get_string(ini->keys, "options", switches[i].key, NULL);
 		if (value)
 			g_strv_builder_add_many(words, switches[i].option, g_strstrip(value), NULL);
 	}
-	g_autofree char *text = g_key_file_get_string(source->keys, "options", "set", NULL);
+	g_autofree char *text = g_key_file_get_string(ini->keys, "options", "set", NULL);
 	g_auto(GStrv) settings = g_strsplit(text ? text : "", ";", -1);
 	for (char **setting = settings; *setting; setting++)
 		if (*g_strstrip(*setting))
@@ -322,8 +296,8 @@ static void add_cell(const struct lists *lists, struct experiment *experiment,
 	} else if (!verdict->reason) {
 		const char *group = lists->from[blamed];
 		verdict->reason = g_strdup(cell->message);
-		verdict->line = line_of(lists->source, group ? group : lists->group,
-					experiment_axes[group ? blamed : AXIS_TRACE].key);
+		verdict->line = ini_line(lists->ini, group ? group : lists->group,
+					 experiment_axes[group ? blamed : AXIS_TRACE].key);
 	}
 }
 
@@ -335,7 +309,7 @@ static void make_cells(const struct lists *lists, struct experiment *experiment,
 	int axis;
 
 	do {
-		struct experiment_choice choice = { .file = lists->source->path,
+		struct experiment_choice choice = { .file = lists->ini->path,
 						    .experiment = experiment->name,
 						    .options = options };
 		for (unsigned i = 0; i < EXPERIMENT_AXES; i++) {
@@ -351,10 +325,9 @@ static void make_cells(const struct lists *lists, struct experiment *experiment,
 
 static void cell_free(gpointer data)
 {
-	experiment_cell_free(data);
 }
 
-static bool same_run_twice(const struct source *source, const struct experiment *experiment,
+static bool same_run_twice(const struct ini *ini, const struct experiment *experiment,
 			   GError **error)
 {
 	GHashTable *seen = g_hash_table_new(g_str_hash, g_str_equal);
@@ -366,30 +339,29 @@ static bool same_run_twice(const struct source *source, const struct experiment 
 			twice = cell->run;
 	}
 	g_hash_table_unref(seen);
-	return twice &&
-	       !lab_usage(error, "%s: two cells have the same name %s", source->path, twice);
+	return twice && !lab_usage(error, "%s: two cells have the same name %s", ini->path, twice);
 }
 
-static void name_experiment(const struct source *source, struct experiment *experiment)
+static void name_experiment(const struct ini *ini, struct experiment *experiment)
 {
-	char *name = g_key_file_get_string(source->keys, "experiment", "name", NULL);
+	char *name = g_key_file_get_string(ini->keys, "experiment", "name", NULL);
 
 	if (!name) {
-		name = g_path_get_basename(source->path);
+		name = g_path_get_basename(ini->path);
 		char *dot = strrchr(name, '.');
 		if (dot)
 			*dot = '\0';
 	}
 	experiment->name = name;
-	experiment->title = g_key_file_get_string(source->keys, "experiment", "title", NULL);
+	experiment->title = g_key_file_get_string(ini->keys, "experiment", "title", NULL);
 	if (!experiment->title)
 		experiment->title = g_strdup(name);
 }
 
-static bool build_group(const struct source *source, const char *group, char *const *options,
+static bool build_group(const struct ini *ini, const char *group, char *const *options,
 			struct experiment *experiment, GError **error)
 {
-	struct lists lists = { .source = source, .group = group };
+	struct lists lists = { .ini = ini, .group = group };
 	struct verdict verdict = { 0 };
 	bool fine = read_lists(&lists, error);
 
@@ -397,7 +369,7 @@ static bool build_group(const struct source *source, const char *group, char *co
 		make_cells(&lists, experiment, options, &verdict);
 		if (!verdict.possible)
 			fine = lab_usage(error, "%s:%u: [%s] has no cell that can be run: %s",
-					 source->path, verdict.line, group, verdict.reason);
+					 ini->path, verdict.line, group, verdict.reason);
 	}
 	g_free(verdict.reason);
 	for (unsigned axis = 0; axis < EXPERIMENT_AXES; axis++)
@@ -405,45 +377,37 @@ static bool build_group(const struct source *source, const char *group, char *co
 	return fine;
 }
 
-static bool build(const struct source *source, struct experiment *experiment, GError **error)
+static bool build(const struct ini *ini, struct experiment *experiment, GError **error)
 {
-	g_auto(GStrv) groups = g_key_file_get_groups(source->keys, NULL);
-	g_auto(GStrv) options = option_words(source);
+	g_auto(GStrv) groups = g_key_file_get_groups(ini->keys, NULL);
+	g_auto(GStrv) options = option_words(ini);
 	bool fine = true, any = false;
 
-	name_experiment(source, experiment);
+	name_experiment(ini, experiment);
 	for (char **group = groups; fine && *group; group++)
-		fine = check_group(source, *group, error);
+		fine = check_group(ini, *group, error);
 	for (char **group = groups; fine && *group; group++) {
 		if (!is_cells(*group))
 			continue;
 		any = true;
-		fine = build_group(source, *group, options, experiment, error);
+		fine = build_group(ini, *group, options, experiment, error);
 	}
 	if (fine && !any)
-		fine = lab_usage(error, "%s: no [cells] with trace and frames", source->path);
-	return fine && !same_run_twice(source, experiment, error);
+		fine = lab_usage(error, "%s: no [cells] with trace and frames", ini->path);
+	return fine && !same_run_twice(ini, experiment, error);
 }
 
 struct experiment *experiment_load(const char *path, GError **error)
 {
-	struct source source = { .path = path, .keys = g_key_file_new() };
+	g_autofree char *text = NULL;
+	struct ini ini = { 0 };
 	struct experiment *experiment = g_new0(struct experiment, 1);
-	GError *cause = NULL;
-	gsize length;
 
 	experiment->cells = g_ptr_array_new_with_free_func(cell_free);
-	bool fine = g_file_get_contents(path, &source.text, &length, &cause) &&
-		    g_key_file_load_from_data(source.keys, source.text, length, G_KEY_FILE_NONE,
-					      &cause);
-	if (!fine) {
-		g_set_error(error, LAB_ERROR, LAB_ERROR_INPUT, "%s: %s", path, cause->message);
-		g_error_free(cause);
-	} else {
-		fine = build(&source, experiment, error);
-	}
-	g_key_file_unref(source.keys);
-	g_free(source.text);
+	bool fine = small_file_read(path, &text, NULL, error) &&
+		    ini_parse(&ini, path, text, LAB_ERROR_INPUT, error) &&
+		    build(&ini, experiment, error);
+	ini_clear(&ini);
 	if (fine)
 		return experiment;
 	experiment_free(experiment);

@@ -56,10 +56,11 @@
 struct experiment_cell {
 	char *run; /* folder name */
 	char *trace_path;
-	char *trace;	   /* base name without .kmt */
-	char *frames;	   /* label: name[:key=value,...], of a plugin its file's base name */
-	char *plugin_path; /* NULL: the lab's own system */
-	char *heap;	   /* label, or "none" */
+	char *trace;			/* base name without .kmt */
+	char *frames;			/* label: name[:key=value,...], a plugin's is its file's */
+	char *frames_path;		/* of a plugin; NULL: the lab's own system */
+	char *heap;			/* label, or "none" */
+	char *heap_path;		/* of a plugin; NULL */
 	char *tables, *space, *machine; /* labels */
 	char *ram;			/* as in the file */
 	char *start;

@@ -59,7 +59,8 @@ static bool is_fallback(const struct experiment_choice *choice, enum experiment_
 	return g_strcmp0(choice->value[axis], experiment_axes[axis].fallback) == 0;
 }
 
-/* What the axis says, as switches. Returns the label that plots use: a plugin's path has none. */
+/* What the axis says, as switches. Returns the label that plots use. PLUGIN_PATH is set where a
+ * plugin is named; NULL: it cannot be. */
 static char *add_axis(const struct experiment_choice *choice, GPtrArray *argv,
 		      enum experiment_axis axis, char **plugin_path)
 {
@@ -87,7 +88,9 @@ static char *run_name(const struct experiment_choice *choice, const struct exper
 	GString *name = g_string_new(cell->trace);
 
 	g_string_append_printf(name, ".%s", cell->frames);
-	for (unsigned axis = AXIS_HEAP; axis < EXPERIMENT_AXES; axis++) {
+	if (!is_fallback(choice, AXIS_HEAP))
+		g_string_append_printf(name, ".%s", cell->heap);
+	for (unsigned axis = AXIS_TABLES; axis < EXPERIMENT_AXES; axis++) {
 		bool system = axis <= AXIS_SPACE;
 		if (axis == AXIS_SEED)
 			g_string_append_printf(name, ".s%s", choice->value[axis]);
@@ -114,6 +117,11 @@ struct experiment_cell *experiment_cell_new(const struct experiment_choice *choi
 		[AXIS_START] = &cell->start,
 	};
 
+	char **plugin[EXPERIMENT_AXES] = {
+		[AXIS_FRAMES] = &cell->frames_path,
+		[AXIS_HEAP] = &cell->heap_path,
+	};
+
 	cell->trace_path = beside(choice->file, choice->value[AXIS_TRACE]);
 	if (g_str_has_suffix(base, ".kmt"))
 		base[strlen(base) - strlen(".kmt")] = '\0';
@@ -123,8 +131,7 @@ struct experiment_cell *experiment_cell_new(const struct experiment_choice *choi
 	g_ptr_array_add(argv, g_strdup("kmemlab"));
 	add_pair(argv, "replay", cell->trace_path);
 	for (unsigned axis = AXIS_FRAMES; axis < EXPERIMENT_AXES; axis++) {
-		char *label = add_axis(choice, argv, axis,
-				       axis == AXIS_FRAMES ? &cell->plugin_path : NULL);
+		char *label = add_axis(choice, argv, axis, plugin[axis]);
 		if (labels[axis])
 			*labels[axis] = label;
 		else
@@ -146,8 +153,9 @@ void experiment_cell_free(struct experiment_cell *cell)
 	g_free(cell->trace_path);
 	g_free(cell->trace);
 	g_free(cell->frames);
-	g_free(cell->plugin_path);
+	g_free(cell->frames_path);
 	g_free(cell->heap);
+	g_free(cell->heap_path);
 	g_free(cell->tables);
 	g_free(cell->space);
 	g_free(cell->machine);
@@ -235,7 +243,10 @@ static bool machine_takes(const struct experiment_cell *cell, GError **error)
 		.cpus = cpus ? (unsigned)g_ascii_strtoull(cpus, NULL, 10) : 0,
 	};
 
-	return !run_find_frames(config.frames, unused, NULL) || run_possible(&config, error);
+	/* A plugin is loaded by its cell alone. */
+	if (cell->frames_path || cell->heap_path || !run_find_frames(config.frames, unused, NULL))
+		return true;
+	return run_possible(&config, error);
 }
 
 void experiment_cell_judge(struct experiment_cell *cell, const struct experiment_choice *choice,

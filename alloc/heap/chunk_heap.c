@@ -1,6 +1,6 @@
 #include "alloc/heap/chunk_heap.h"
 
-#include "alloc/heap/systems.h"
+#include "alloc/heap/support.h"
 
 #define SEGMENT_HEAD sizeof(struct chunk_segment)
 
