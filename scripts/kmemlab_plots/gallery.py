@@ -16,10 +16,12 @@ import plot_heap_sites
 import plot_heap_summary
 import plot_latency
 import plot_regions
+import plot_space_contiguity
 import plot_space_faults
 import plot_space_invalidations
 import plot_space_memory
 import plot_space_operations
+import plot_space_processes
 import plot_space_summary
 import plot_summary
 from kmemlab_plots.experiment import FRAMES, HEAPS, SPACES, Experiment
@@ -31,7 +33,8 @@ QUESTIONS: dict[str, tuple[ModuleType, ...]] = {
     HEAPS: (plot_heap_summary, plot_heap_memory, plot_heap_sites, plot_frame_map, plot_latency,
             plot_cost, plot_heap_bounds),
     SPACES: (plot_space_summary, plot_space_operations, plot_space_invalidations,
-             plot_space_faults, plot_space_memory),
+             plot_space_faults, plot_space_memory, plot_space_processes,
+             plot_space_contiguity),
 }
 PREFIXES = {FRAMES: "", HEAPS: "heap-", SPACES: "space-"}
 

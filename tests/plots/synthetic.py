@@ -387,7 +387,15 @@ def turn_into_spaces(path: Path, space: str = "process") -> Path:
                 "touches": 1000, "user_frames_peak": 256, "copies": 10, "killed": 0,
                 "unserved": 0, "tables": {"frames_peak": 40, "invlpg": 100 * factor,
                                           "flushes": 0, "visits": 5, "slot_moves": 0,
-                                          "shootdowns": 2}}
+                                          "shootdowns": 2},
+                "contiguity": {"share_in_runs_of_2n": [1.0 / (k + factor) for k in range(10)],
+                               "tlb_reach": {size: {"reach_bytes": factor << 20}
+                                             for size in ("4k", "64k", "2m", "1g")}},
+                "over_time": {"time_ns": [k * STEP_NS for k in range(6)],
+                              "mapped_pages": [100 * k for k in range(6)],
+                              "user_frames": [80 * k for k in range(6)]},
+                "largest_processes": [{"process": [1, 10 + k], "pages": [10 * k, 3]}
+                                      for k in range(6)]}
             for one in content["result"]["passes"].values():
                 one["mmu"] = {"cycles": 50_000 * factor}
         _edit_json(folder / "run.json", result)

@@ -96,6 +96,11 @@ class Plots(Case):
                          "^On a, direct makes 1.24 invalidations per 1,000 operations, window 2.4")
         self.assertIn("On a and b, direct and window hold 1\u00a0MiB for users at most",
                       pages["space-memory.png"])
+        for trace in "ab":
+            self.assertEqual(pages[f"space-processes.{trace}.png"], f"On {trace}, direct and "
+                             "window have 1.25 processes to a frame in the mean")
+        self.assertIn("direct has 20\u00a0% of mapped pages in runs of 16 and more",
+                      pages["space-contiguity.png"])
 
     def test_an_experiment_may_hold_all_kinds(self):
         path = join_experiments(self.folder / "joined", [
