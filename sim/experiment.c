@@ -47,6 +47,7 @@ static const struct {
 	{ "check-events", "--check-events" },
 	{ "host-memory", "--host-memory" },
 	{ "time-limit", "--time-limit" },
+	{ "guard", "--guard" },
 };
 
 struct source {
