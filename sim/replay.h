@@ -95,7 +95,21 @@ struct replay_heap {
 struct replay_row {
 	uint64_t operations;
 	struct probe_counters counters;
+	uint64_t most_accesses; /* loads, stores and atomics of the operation that made most */
 };
+
+static inline uint64_t replay_accesses(const struct probe_counters *counters)
+{
+	return counters->loads + counters->stores + counters->atomics;
+}
+
+/* An operation ended, before which the row's counters stood at BEFORE accesses. */
+static inline void replay_row_most(struct replay_row *row, uint64_t before)
+{
+	uint64_t made = replay_accesses(&row->counters) - before;
+
+	row->most_accesses = made > row->most_accesses ? made : row->most_accesses;
+}
 
 /* What address spaces did, where the run has any. */
 struct replay_spaces {

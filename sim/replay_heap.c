@@ -243,6 +243,7 @@ static int call_heap(struct session *session, enum call call, uint64_t bytes,
 
 	if (session->pass == PASS_PROBED)
 		row->operations += count;
+	uint64_t before = replay_accesses(&row->counters);
 	session->heap->lab_ticks = 0;
 	heap_begin(session, PROBE_RUN, count ? &row->counters : NULL);
 	uint64_t start = session_start(session);
@@ -250,6 +251,7 @@ static int call_heap(struct session *session, enum call call, uint64_t bytes,
 	int status = enter(session, call, request, object);
 	uint64_t stop = session->timed ? timer_stop() : 0;
 	heap_leave(session);
+	replay_row_most(row, before);
 	if (session->timed && count)
 		recorder_latency(
 			session->recorder, call == CALL_FREE ? OPERATION_FREE : OPERATION_ALLOC,

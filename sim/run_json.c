@@ -562,6 +562,7 @@ void run_write_events(const struct run_result *result)
 				.tlb_misses = counters->tlb_misses,
 				.walk_reads = counters->walk_reads,
 				.faults = counters->faults,
+				.most_accesses = row->most_accesses,
 			};
 			result_events(result->files, &line);
 		}
