@@ -172,7 +172,8 @@ void table_prune(struct gather *g, struct vaddr va, unsigned level, struct table
 /* ---- taking apart ---- */
 
 /* The entries of a table that maps what the entry of LEVEL + 1 did. A link to the shared zero table
- * may have lost U: then its pages have. */
+ * may have lost U: then its pages have. What of its pages is cached stays so: all count as accessed
+ * where the link was. */
 static void fill_apart(struct tables *t, unsigned level, struct pfn frame, uint64_t entry)
 {
 	void *to = frame_open(&t->reach, frame);
@@ -189,9 +190,20 @@ static void fill_apart(struct tables *t, unsigned level, struct pfn frame, uint6
 	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++)
 		entry_set(t, to, i,
 			  zero ? entry_for(t, pfn_to_paddr(t->zero_frame), 0,
-					   entry & X86_PTE_US ? TABLE_USER : 0)
+					   entry & X86_PTE_US ? TABLE_USER : 0) |
+					  (entry & X86_PTE_A)
 			       : (at + i * table_span(t->geometry, level)) | bits);
 	*table_uses(t, frame) = table_frame_entries(t->geometry);
+	frame_close(&t->reach, to);
+}
+
+/* What a CPU set in the old entry after it was read holds for all pieces. */
+static void add_late(struct tables *t, struct pfn frame, uint64_t bits)
+{
+	void *to = frame_open(&t->reach, frame);
+
+	for (unsigned i = 0; bits && i < table_frame_entries(t->geometry); i++)
+		entry_set(t, to, i, entry_get(t, to, i) | bits);
 	frame_close(&t->reach, to);
 }
 
@@ -211,6 +223,7 @@ int table_take_apart(struct tables *t, struct table_root *root, struct vaddr va,
 	uint64_t was = table_write(t, root, level + 1, va, path->frame[level + 1],
 				   entry_to_table(t, va, frame));
 
+	add_late(t, frame, was & ~path->entry & (zero ? X86_PTE_A : X86_PTE_A | X86_PTE_D));
 	table_copy_top(t, root, level + 1, va);
 	if (t->ops->linked)
 		t->ops->linked(t, root, level, va, frame);

@@ -121,123 +121,6 @@ START_TEST(what_a_watermark_wraps_is_flushed)
 }
 END_TEST
 
-/* ---- mutation: one owed invalidation after the other is left out ---- */
-
-struct mutation {
-	uint64_t skip;	/* number of the one left out, from 1; counted over the changes below */
-	uint64_t total; /* so far */
-	unsigned first; /* CPU that looks first after each change */
-	struct space *space, *child;
-};
-
-static void change(struct rig *rig, struct mutation *m, unsigned number)
-{
-	/* As if the CPU had cached the page again, which it may at any time, after the #PF dropped
-	 * it. */
-	const struct mmu_fault write = { MMU_PF, X86_PF_P | X86_PF_W | X86_PF_U, { BASE } };
-	uint64_t end = BASE + 4 * FRAME_BYTES;
-	struct space_report report;
-	int status = 0;
-
-	switch (number) {
-	case 0:
-		status = space_lab_fork(&rig->lab, m->space, &m->child);
-		break;
-	case 1: /* all four are the parent's own again; one is shared anew, and copied */
-		status = space_lab_fault(&rig->lab, m->space, &write, &report);
-		break;
-	case 2:
-		status = space_lab_protect(&rig->lab, m->space, BASE, end, SPACE_READ);
-		break;
-	case 3:
-		status = space_lab_unmap(&rig->lab, m->space, BASE, BASE + 2 * FRAME_BYTES);
-		break;
-	default:
-		status = space_lab_unmap(&rig->lab, m->space, BASE, end);
-	}
-	ck_assert_int_eq(status, 0);
-}
-
-/* Both CPUs run the space and look at all of it. */
-static void look(struct rig *rig, struct mutation *m, bool write)
-{
-	for (unsigned turn = 0; turn < 2; turn++) {
-		machine_set_cpu(rig->machine, m->first ^ turn);
-		space_lab_switch(&rig->lab, m->space);
-		for (unsigned i = 0; i < 4; i++) {
-			uint64_t at = BASE + i * FRAME_BYTES, value = i;
-			/* Reading finds other frames; writing, what may be written no more. */
-			(void)rig_touch(rig, m->space, at, MMU_READ, &value);
-			if (write)
-				(void)rig_touch(rig, m->space, at, MMU_WRITE, &value);
-		}
-	}
-	machine_set_cpu(rig->machine, 0);
-}
-
-static void shared_by_two(struct rig *rig, void *context)
-{
-	struct machine_invalidations *count = &rig->machine->invalidations;
-	struct mutation *m = context;
-	struct space *other;
-
-	ck_assert_int_eq(space_lab_new(&rig->lab, &m->space), 0);
-	ck_assert_int_eq(space_lab_map(&rig->lab, m->space, BASE, BASE + 4 * FRAME_BYTES, RW), 0);
-	look(rig, m, true);
-	for (unsigned number = 0; number < 5; number++) {
-		if (number == 1) {
-			ck_assert_int_eq(space_lab_fork(&rig->lab, m->space, &other), 0);
-			look(rig, m, false);
-		}
-		count->issued = 0;
-		count->skip = m->skip > m->total ? m->skip - m->total : 0;
-		change(rig, m, number);
-		m->total += count->issued;
-		count->skip = 0;
-		look(rig, m, number <= 2);
-		/* A refused write has dropped what it met: cached again for the next change. */
-		look(rig, m, false);
-	}
-	space_lab_free(&rig->lab, other);
-	space_lab_free(&rig->lab, m->child);
-	space_lab_free(&rig->lab, m->space);
-}
-
-static uint64_t stale_with(const char *mode, unsigned first, uint64_t skip, uint64_t *total)
-{
-	const struct rig_config config = {
-		.tables = "direct", .spaces = "cow", .mode = mode, .cpus = 2, .large_tlb = true
-	};
-	struct mutation mutation = { .skip = skip, .first = first };
-	struct rig *rig = rig_new(&config);
-
-	rig_run(rig, shared_by_two, &mutation);
-	*total = mutation.total;
-	uint64_t stale = rig->stale;
-	rig_free(rig);
-	return stale;
-}
-
-static const char *const mutation_modes[] = { "32", "pae", "4level", "5level" };
-
-START_TEST(any_owed_invalidation_that_is_left_out_is_reported)
-{
-	uint64_t total, ignored;
-
-	ck_assert_uint_eq(stale_with(mutation_modes[_i], 0, 0, &total), 0);
-	ck_assert_uint_eq(stale_with(mutation_modes[_i], 1, 0, &ignored), 0);
-	ck_assert_uint_eq(total, ignored);
-	ck_assert_uint_ge(total, 12);
-	/* A CPU that looks first may have made good what the other one lacks. */
-	for (uint64_t skip = 1; skip <= total; skip++)
-		ck_assert_msg(stale_with(mutation_modes[_i], 0, skip, &ignored) +
-					      stale_with(mutation_modes[_i], 1, skip, &ignored) >
-				      0,
-			      "%s: invalidation %u of %u left out, and nobody noticed",
-			      mutation_modes[_i], (unsigned)skip, (unsigned)total);
-}
-END_TEST
-
 /* ---- every allocation fails once ---- */
 
 struct failing {
@@ -518,7 +401,6 @@ int main(int argc, char **argv)
 	tcase_set_timeout(tcase, 30);
 	tcase_add_loop_test(tcase, nothing_is_invalidated_that_need_not_be, 0, CELLS);
 	tcase_add_test(tcase, what_a_watermark_wraps_is_flushed);
-	tcase_add_loop_test(tcase, any_owed_invalidation_that_is_left_out_is_reported, 0, 4);
 	tcase_add_loop_test(tcase, a_fork_that_fails_anywhere_is_undone, 0, CELLS);
 	tcase_add_loop_test(tcase, an_unmap_that_cannot_cut_changes_nothing, 0, CELLS);
 	tcase_add_loop_test(tcase, a_write_that_cannot_take_a_zero_table_apart_changes_nothing, 0,
