@@ -245,6 +245,19 @@ int table_take_apart(struct tables *t, struct table_root *root, struct vaddr va,
 
 /* ---- operations ---- */
 
+bool table_is_kept(const struct tables *t, struct vaddr va, uint64_t bytes)
+{
+	for (unsigned i = 0; t->ops->kept; i++) {
+		struct table_kept kept = t->ops->kept(t, i);
+
+		if (kept.bytes == 0)
+			break;
+		if (va.a - kept.base.a < kept.bytes || kept.base.a - va.a < bytes)
+			return true;
+	}
+	return false;
+}
+
 static bool is_placed(const struct tables *t, const struct table_root *root, struct vaddr va,
 		      struct paddr pa, unsigned level)
 {
@@ -252,7 +265,8 @@ static bool is_placed(const struct tables *t, const struct table_root *root, str
 
 	return level < g->depth && g->level[level].leaf &&
 	       !((va.a | pa.a) & (table_span(g, level) - 1)) &&
-	       is_user(t, va) == (root != &t->kernel) && table_canonical(g, va.a).a == va.a;
+	       is_user(t, va) == (root != &t->kernel) && table_canonical(g, va.a).a == va.a &&
+	       !table_is_kept(t, va, table_span(g, level));
 }
 
 /* The shared zero table, if VA is in one, is taken apart. */

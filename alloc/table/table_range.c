@@ -97,6 +97,8 @@ static int cut_at(struct tables *t, struct table_root *root, struct vaddr at, st
 
 static int cut_ends(struct tables *t, struct table_root *root, struct vaddr from, struct vaddr end)
 {
+	if (table_is_kept(t, from, end.a - from.a))
+		return KERR_INVALID;
 	int error = cut_at(t, root, from, from, end);
 
 	return error ? error : cut_at(t, root, (struct vaddr){ end.a - 1 }, from, end);
