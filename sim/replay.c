@@ -478,7 +478,8 @@ static bool prepare(struct session *session, GError **error)
 	session->demand = demand_new(machine_huge_order(session->machine->config));
 	session->meter.windows = session->machine->windows;
 	/* Frame allocators keep to the direct map; calibrating takes a tenth of a second. */
-	if (session->heap && session->pass == PASS_NATIVE && recorder_timed(session->recorder))
+	if ((session->heap || config->spaces) && session->pass == PASS_NATIVE &&
+	    recorder_timed(session->recorder))
 		session->meter.cost = window_cost_get();
 	struct recorder_view view = {
 		.ledger = session->ledger,
