@@ -106,7 +106,7 @@ def measure(program):
 
 
 def cell(found):
-    return "refused" if found is None else f"{found[0] or '-'} &nbsp; {found[1]:.2f}"
+    return "refused" if found is None else f"{found[0] or '-'} ({found[1]:.2f})"
 
 
 def text_of(rows):
