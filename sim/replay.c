@@ -178,6 +178,7 @@ static void keep_heap_result(struct session *session)
 
 	kept->totals = *heap_ledger_totals(session->heap->ledger);
 	memcpy(kept->sizes, heap_ledger_sizes(session->heap->ledger), sizeof(kept->sizes));
+	kept->frame_requests = session->heap->frame_requests;
 	kept->state_bytes = session->heap->state_bytes;
 	kept->kept_bytes = session->heap->kept_bytes;
 	kept->sites = g_array_new(FALSE, FALSE, sizeof(struct heap_site));

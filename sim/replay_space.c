@@ -35,8 +35,10 @@ static void on_call(void *context, enum space_call call, uint64_t ns,
 				 session->event, ns);
 	if (session->pass == PASS_PROBED) {
 		struct replay_row *row = &session->result->row[operation][0];
+		uint64_t before = replay_accesses(&row->counters);
 		row->operations++;
 		probe_counters_add(&row->counters, counters);
+		replay_row_most(row, before);
 	}
 }
 

@@ -420,6 +420,11 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 		add_string(json, "frames_sha256", result->frames_sha256);
 	if (config->heap)
 		add_string(json, "heap", config->heap_label);
+	if (config->guard) {
+		char *words = heap_guard_words(config->guard);
+		add_string(json, "guard", words);
+		g_free(words);
+	}
 	if (result->heap_sha256)
 		add_string(json, "heap_sha256", result->heap_sha256);
 	add_string(json, "tables", config->tables);
@@ -557,6 +562,7 @@ void run_write_events(const struct run_result *result)
 				.tlb_misses = counters->tlb_misses,
 				.walk_reads = counters->walk_reads,
 				.faults = counters->faults,
+				.most_accesses = row->most_accesses,
 			};
 			result_events(result->files, &line);
 		}

@@ -610,7 +610,7 @@ const struct heap_ops heap_size_classes = {
 	.summary = "35 sizes in spans of their own, magazines, metadata out of band; larger ones "
 		   "are runs",
 	.caps = HEAP_CAP_FREE | HEAP_CAP_ANY_SIZE | HEAP_CAP_ALIGN | HEAP_CAP_GIVES_BACK |
-		HEAP_CAP_FINDS_MISUSE | HEAP_CAP_BOUNDED,
+		HEAP_CAP_FINDS_MISUSE | HEAP_CAP_BOUNDED | HEAP_CAP_OUT_OF_BAND,
 	.state_bytes = size_classes_state_bytes,
 	.init = size_classes_init,
 	.alloc = size_classes_alloc,
