@@ -24,6 +24,7 @@ static const struct {
 	{ "check-events", "--check-events" },
 	{ "host-memory", "--host-memory" },
 	{ "time-limit", "--time-limit" },
+	{ "guard", "--guard" },
 };
 
 /* Axes that [options] may give too, one for all: as other switches are given. */

@@ -178,6 +178,7 @@ static void keep_heap_result(struct session *session)
 
 	kept->totals = *heap_ledger_totals(session->heap->ledger);
 	memcpy(kept->sizes, heap_ledger_sizes(session->heap->ledger), sizeof(kept->sizes));
+	kept->frame_requests = session->heap->frame_requests;
 	kept->state_bytes = session->heap->state_bytes;
 	kept->kept_bytes = session->heap->kept_bytes;
 	kept->sites = g_array_new(FALSE, FALSE, sizeof(struct heap_site));
@@ -477,7 +478,8 @@ static bool prepare(struct session *session, GError **error)
 	session->demand = demand_new(machine_huge_order(session->machine->config));
 	session->meter.windows = session->machine->windows;
 	/* Frame allocators keep to the direct map; calibrating takes a tenth of a second. */
-	if (session->heap && session->pass == PASS_NATIVE && recorder_timed(session->recorder))
+	if ((session->heap || config->spaces) && session->pass == PASS_NATIVE &&
+	    recorder_timed(session->recorder))
 		session->meter.cost = window_cost_get();
 	struct recorder_view view = {
 		.ledger = session->ledger,

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "sim/fixture.h"
+#include "sim/heap_guard.h"
 #include "sim/heap_ledger.h"
 #include "sim/kernel.h"
 #include "sim/probe.h"
@@ -36,6 +37,9 @@ struct replay_config {
 	struct frame_config frame_config;
 	const struct heap_ops *heap[PASSES]; /* NULL: frame events are replayed; else heap events */
 	struct heap_config heap_config;	     /* options, CPUs and seed; the rest is the pass's */
+	unsigned guard;			     /* enum heap_guard bits */
+	uint64_t fail_frames; /* the heap's request for frames of that number, from 1, is refused;
+				 0: none */
 	uint64_t seed; /* 0: also keeps the recorded order of simultaneous events of different CPUs
 			*/
 	enum replay_start start;
@@ -85,6 +89,7 @@ struct replay_heap {
 	GPtrArray *caches; /* char *: names of object caches by site, may hold NULL */
 	uint64_t state_bytes, kept_bytes;
 	uint64_t held_after_all; /* frames, when everything was freed */
+	uint64_t frame_requests; /* of the heap, in the whole pass */
 };
 
 struct replay_row {

@@ -456,6 +456,8 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 		.place_recorded = config->place_recorded,
 		.until = config->until,
 		.check_events = config->check_events,
+		.guard = config->guard,
+		.fail_frames = config->fail_frames,
 		.limit_ms = config->limit_ms,
 		.threads = config->threads,
 		.command = config->command,

@@ -23,10 +23,12 @@ struct run_config {
 	const char *label;  /* what plots call it: the name, with its settings if there are any */
 	const char *heap;   /* as frames; NULL: frame events are replayed, not heap events */
 	const char *heap_label;
-	const char *tables;  /* registry name of page tables; "none": no paging */
-	const char *space;   /* registry name of address spaces; "none" or NULL: no processes */
-	char **settings;     /* "slot.key=value", NULL-terminated; may be NULL */
-	const char *machine; /* preset, file, or "recorded" */
+	unsigned guard;	      /* enum heap_guard bits */
+	uint64_t fail_frames; /* as in struct replay_config */
+	const char *tables;   /* registry name of page tables; "none": no paging */
+	const char *space;    /* registry name of address spaces; "none" or NULL: no processes */
+	char **settings;      /* "slot.key=value", NULL-terminated; may be NULL */
+	const char *machine;  /* preset, file, or "recorded" */
 	const char *ram; /* a size, or "2x": a multiple of the machine's own usable RAM; NULL: its
 			    own */
 	unsigned cpus;	 /* 0: as many as the trace names */

@@ -420,6 +420,11 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 		add_string(json, "frames_sha256", result->frames_sha256);
 	if (config->heap)
 		add_string(json, "heap", config->heap_label);
+	if (config->guard) {
+		char *words = heap_guard_words(config->guard);
+		add_string(json, "guard", words);
+		g_free(words);
+	}
 	if (result->heap_sha256)
 		add_string(json, "heap_sha256", result->heap_sha256);
 	add_string(json, "tables", config->tables);

@@ -21,8 +21,8 @@ const struct heap_ops *const heap_registry[] = {
 /* clang-format on */
 
 const char *const heap_cap_names[] = {
-	"free",	      "any-size",     "align",	  "resize",  "tags", "caches",
-	"gives-back", "finds-misuse", "collects", "bounded", NULL,
+	"free",	      "any-size",     "align",	  "resize",  "tags",	    "caches",
+	"gives-back", "finds-misuse", "collects", "bounded", "out-of-band", NULL,
 };
 
 static bool names_equal(const char *a, const char *b)

@@ -48,6 +48,7 @@ enum heap_cap {
 	HEAP_CAP_FINDS_MISUSE = 1 << 7, /* refuses double and foreign frees */
 	HEAP_CAP_COLLECTS = 1 << 8,	/* finds garbage by itself: free() only drops a root */
 	HEAP_CAP_BOUNDED = 1 << 9,	/* time of alloc() and free() has a bound (frames aside) */
+	HEAP_CAP_OUT_OF_BAND = 1 << 10, /* stores nothing into free objects */
 };
 
 /* Names of the bits above, by bit number, NULL-terminated. */

@@ -116,6 +116,9 @@ void table_invlpg(struct tables *t, struct vaddr va);
 /* Loads ROOT without running it. */
 void table_load(struct tables *t, struct table_root *root);
 
+/* Is any of [va, va + bytes) kept by the system for itself? */
+bool table_is_kept(const struct tables *t, struct vaddr va, uint64_t bytes);
+
 /* ---- gather.c: what an operation changed, until it is invalidated ---- */
 
 #define GATHER_LEAVES 32

@@ -204,6 +204,16 @@ static void fill_pieces(struct tables *t, unsigned level, struct pfn frame, uint
 	frame_close(&t->reach, to);
 }
 
+/* What a CPU set in the old entry after it was read holds for all pieces. */
+static void add_late(struct tables *t, struct pfn frame, uint64_t bits)
+{
+	void *to = frame_open(&t->reach, frame);
+
+	for (unsigned i = 0; bits && i < table_frame_entries(t->geometry); i++)
+		entry_set(t, to, i, entry_get(t, to, i) | bits);
+	frame_close(&t->reach, to);
+}
+
 int table_take_apart(struct tables *t, struct table_root *root, struct vaddr va,
 		     struct table_path *path)
 {
@@ -224,6 +234,7 @@ int table_take_apart(struct tables *t, struct table_root *root, struct vaddr va,
 	uint64_t was = table_write(t, root, level + 1, va, path->frame[level + 1],
 				   entry_to_table(t, va, frame));
 
+	add_late(t, frame, was & ~path->entry & (zero ? X86_PTE_A : X86_PTE_A | X86_PTE_D));
 	table_copy_top(t, root, level + 1, va);
 	if (t->ops->linked)
 		t->ops->linked(t, root, level, va, frame);
@@ -245,6 +256,19 @@ int table_take_apart(struct tables *t, struct table_root *root, struct vaddr va,
 
 /* ---- operations ---- */
 
+bool table_is_kept(const struct tables *t, struct vaddr va, uint64_t bytes)
+{
+	for (unsigned i = 0; t->ops->kept; i++) {
+		struct table_kept kept = t->ops->kept(t, i);
+
+		if (kept.bytes == 0)
+			break;
+		if (va.a - kept.base.a < kept.bytes || kept.base.a - va.a < bytes)
+			return true;
+	}
+	return false;
+}
+
 static bool is_placed(const struct tables *t, const struct table_root *root, struct vaddr va,
 		      struct paddr pa, unsigned level)
 {
@@ -252,7 +276,8 @@ static bool is_placed(const struct tables *t, const struct table_root *root, str
 
 	return level < g->depth && g->level[level].leaf &&
 	       !((va.a | pa.a) & (table_span(g, level) - 1)) &&
-	       is_user(t, va) == (root != &t->kernel) && table_canonical(g, va.a).a == va.a;
+	       is_user(t, va) == (root != &t->kernel) && table_canonical(g, va.a).a == va.a &&
+	       !table_is_kept(t, va, table_span(g, level));
 }
 
 /* The shared zero table, if VA is in one, is taken apart. */

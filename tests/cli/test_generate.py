@@ -108,7 +108,7 @@ class Generate(Case):
                         time.sleep(0.01)
                     time.sleep(0.05)
                     child.send_signal(number)
-                    message = child.communicate(timeout=60)[1]
+                    message = child.communicate(timeout=300)[1]
                 self.assertEqual(child.returncode, -number, message)
                 self.assertIn("interrupted", message)
                 self.assertEqual(os.listdir(self.folder), ["old.kmt"])
