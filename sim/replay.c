@@ -459,6 +459,10 @@ static bool prepare(struct session *session, GError **error)
 	}
 	if (!name_start_handles(session, error))
 		return false;
+	if (config->heap[session->pass] && session->machine->config->highmem)
+		return lab_usage(error,
+				 "machine %s: highmem=on: kernel heaps keep to the direct map",
+				 session->machine->config->name);
 	if (config->heap[session->pass] && !prepare_heap(session, meta, error))
 		return false;
 	if (!session->recorder)

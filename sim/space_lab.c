@@ -265,7 +265,8 @@ int space_lab_start(struct space_lab *lab, const struct space_choice *choice)
 	machine_set_cpu(machine, 0);
 	config.tables.frames = (struct frames){ &watched_ops, lab };
 	config.tables.reach.direct = machine->params.direct_map;
-	config.tables.reach.direct_end = config.tables.frames_end;
+	config.tables.reach.direct_end.n =
+		MIN(config.tables.frames_end.n, machine->params.direct_map_bytes >> X86_PAGE_SHIFT);
 	uint64_t start = enter(lab);
 	int status = kernel_of(lab)->init(
 		&config, machine_pointer(machine, vaddr_add(machine->params.direct_map, room.a)),

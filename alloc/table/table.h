@@ -55,6 +55,7 @@ struct table_layout {
 	struct vaddr own_slot;	   /* recursive slot: first address that it shows */
 	struct vaddr foreign_slot; /* the second one */
 	struct vaddr windows;	   /* temporary windows: one large page's span a system */
+	struct vaddr high;	   /* windows for frames beyond the direct map: one large page's */
 	struct vaddr directories;  /* permanently mapped top tables */
 	uint32_t directories_max;  /* how many address spaces they have room for */
 };
@@ -78,6 +79,7 @@ enum table_cap {
 	TABLE_CAP_FOREIGN = 1 << 1, /* reaches another space's tables without loading it */
 	TABLE_CAP_LIMIT = 1 << 2,   /* has a limit of address spaces */
 	TABLE_CAP_SHARED = 1 << 3,  /* kernel tables are never copied after boot */
+	TABLE_CAP_HIGH = 1 << 4,    /* tables below the top may be beyond the direct map */
 };
 extern const char *const table_cap_names[];
 
@@ -102,6 +104,7 @@ struct table_cpu {
 	struct table_root *foreign; /* what the second recursive slot shows (T3) */
 	uint64_t foreign_flushed;   /* tables.foreign_uses when this CPU last flushed */
 	uint32_t slot;		    /* T4: watermark, or height of the stack of free slots */
+	uint32_t high;		    /* windows of high.c that are open */
 };
 
 struct table_ops;
@@ -119,6 +122,8 @@ struct tables {
 	struct pfn zero_table; /* the shared table of zero pages, which map operations take apart */
 	struct pfn zero_frame;
 	bool has_zero_table;
+	bool has_high;		  /* there is RAM beyond the direct map */
+	void *high_entries;	  /* of the windows to it, in the direct map */
 	uint64_t foreign_uses;	  /* how often any CPU looked through the second slot (T3) */
 	struct table_root kernel; /* boot's own */
 	struct table_stats stats;
@@ -247,6 +252,12 @@ int table_link_zero(struct tables *t, struct table_root *root, struct vaddr va) 
 /* Makes the shared zero table: every entry maps FRAME, for reading by users. */
 int table_make_zero(struct tables *t, struct pfn frame) KERR_MUST_CHECK;
 void table_drop_zero(struct tables *t);
+
+/* Any frame's contents, those beyond the direct map through one of a few windows of this CPU (see
+ * high.c), until it is closed: the last that was opened first. Cost: an addition in the direct map;
+ * else two stores and an INVLPG. */
+void *table_frame_open(struct tables *t, struct pfn frame);
+void table_frame_close(struct tables *t, void *contents);
 
 /* One frame for the kernel's own use, in the direct map, not cleared. */
 int table_take_kernel_frame(struct tables *t, struct pfn *frame) KERR_MUST_CHECK;

@@ -176,7 +176,7 @@ void table_prune(struct gather *g, struct vaddr va, unsigned level, struct table
  * where the link was. */
 static void fill_apart(struct tables *t, unsigned level, struct pfn frame, uint64_t entry)
 {
-	void *to = frame_open(&t->reach, frame);
+	void *to = table_frame_open(t, frame);
 	bool zero = table_is_zero(t, level + 1, entry);
 	uint64_t at = table_leaf_address(t->geometry, level + 1, entry).a;
 	uint64_t bits = entry & ~TABLE_ENTRY_ADDRESS;
@@ -194,17 +194,17 @@ static void fill_apart(struct tables *t, unsigned level, struct pfn frame, uint6
 					  (entry & X86_PTE_A)
 			       : (at + i * table_span(t->geometry, level)) | bits);
 	*table_uses(t, frame) = table_frame_entries(t->geometry);
-	frame_close(&t->reach, to);
+	table_frame_close(t, to);
 }
 
 /* What a CPU set in the old entry after it was read holds for all pieces. */
 static void add_late(struct tables *t, struct pfn frame, uint64_t bits)
 {
-	void *to = frame_open(&t->reach, frame);
+	void *to = table_frame_open(t, frame);
 
 	for (unsigned i = 0; bits && i < table_frame_entries(t->geometry); i++)
 		entry_set(t, to, i, entry_get(t, to, i) | bits);
-	frame_close(&t->reach, to);
+	table_frame_close(t, to);
 }
 
 int table_take_apart(struct tables *t, struct table_root *root, struct vaddr va,
@@ -247,6 +247,8 @@ int table_take_apart(struct tables *t, struct table_root *root, struct vaddr va,
 
 bool table_is_kept(const struct tables *t, struct vaddr va, uint64_t bytes)
 {
+	if (table_is_high_window(t, va, bytes))
+		return true;
 	for (unsigned i = 0; t->ops->kept; i++) {
 		struct table_kept kept = t->ops->kept(t, i);
 
@@ -359,11 +361,11 @@ int table_make_zero(struct tables *t, struct pfn frame)
 	if (error)
 		return error;
 	t->zero_frame = frame;
-	void *entries = frame_open(&t->reach, t->zero_table);
+	void *entries = table_frame_open(t, t->zero_table);
 
 	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++)
 		entry_set(t, entries, i, entry_for(t, pfn_to_paddr(frame), 0, TABLE_USER));
-	frame_close(&t->reach, entries);
+	table_frame_close(t, entries);
 	t->has_zero_table = true;
 	return 0;
 }

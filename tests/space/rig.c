@@ -93,6 +93,8 @@ struct rig *rig_new(const struct rig_config *c)
 		     machine_config_set(rig->config, "paging", c->mode, &error) &&
 		     machine_config_set(rig->config, "layout", c->layout ? c->layout : "classic",
 					&error) &&
+		     machine_config_set(rig->config, "highmem", c->highmem ? "on" : "off",
+					&error) &&
 		     machine_config_resize(rig->config, c->ram_bytes ? c->ram_bytes : 32u << 20,
 					   &error),
 	     error);

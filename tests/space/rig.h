@@ -14,6 +14,7 @@ struct rig_config {
 	const char *frames;		    /* NULL: buddy */
 	const char *layout;		    /* NULL: classic */
 	uint64_t ram_bytes;		    /* 0: 32 MiB */
+	bool highmem;			    /* i386: RAM beyond the direct map, zoned-buddy */
 	unsigned cpus;			    /* 0: 1 */
 	bool large_tlb;
 	unsigned tlb_sets;     /* of 8 ways, with large_tlb; 0: 256 */
