@@ -171,13 +171,26 @@ void table_prune(struct gather *g, struct vaddr va, unsigned level, struct table
 
 /* ---- taking apart ---- */
 
-/* The entries of a table that maps what the entry of LEVEL + 1 did. A link to the shared zero table
- * may have lost U: then its pages have. What of its pages is cached stays so: all count as accessed
- * where the link was. */
-static void fill_apart(struct tables *t, unsigned level, struct pfn frame, uint64_t entry)
+/* The entries of a space's own table in place of the shared zero table, to which LINK led. A page
+ * that anybody has used through it may be cached by whoever runs this space too, so that A is not
+ * for this copy to clear. A link that has lost U: its pages have. */
+static void fill_zero(struct tables *t, struct pfn frame, uint64_t link)
+{
+	void *shared = table_frame_open(t, t->zero_table);
+	void *to = table_frame_open(t, frame);
+	unsigned rights = link & X86_PTE_US ? TABLE_USER : 0;
+	uint64_t page = entry_for(t, pfn_to_paddr(t->zero_frame), 0, rights);
+
+	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++)
+		entry_set(t, to, i, page | (entry_get(t, shared, i) & link & X86_PTE_A));
+	table_frame_close(t, to);
+	table_frame_close(t, shared);
+}
+
+/* The entries of a table that maps what the large page ENTRY of LEVEL + 1 did. */
+static void fill_pieces(struct tables *t, unsigned level, struct pfn frame, uint64_t entry)
 {
 	void *to = table_frame_open(t, frame);
-	bool zero = table_is_zero(t, level + 1, entry);
 	uint64_t at = table_leaf_address(t->geometry, level + 1, entry).a;
 	uint64_t bits = entry & ~TABLE_ENTRY_ADDRESS;
 
@@ -188,23 +201,28 @@ static void fill_apart(struct tables *t, unsigned level, struct pfn frame, uint6
 	else
 		bits |= entry & X86_PTE_LARGE_PAT;
 	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++)
-		entry_set(t, to, i,
-			  zero ? entry_for(t, pfn_to_paddr(t->zero_frame), 0,
-					   entry & X86_PTE_US ? TABLE_USER : 0) |
-					  (entry & X86_PTE_A)
-			       : (at + i * table_span(t->geometry, level)) | bits);
-	*table_uses(t, frame) = table_frame_entries(t->geometry);
+		entry_set(t, to, i, (at + i * table_span(t->geometry, level)) | bits);
 	table_frame_close(t, to);
 }
 
-/* What a CPU set in the old entry after it was read holds for all pieces. */
-static void add_late(struct tables *t, struct pfn frame, uint64_t bits)
+/* What another CPU set in the old entry, or in the shared table, after it was read: before the
+ * exchange that gave WAS, for it is not led there any more. */
+static void add_late(struct tables *t, struct pfn frame, uint64_t before, uint64_t was, bool zero)
 {
+	uint64_t late = was & ~before & (X86_PTE_A | X86_PTE_D);
+
+	if (t->config.cpus == 1 || !(zero ? was & X86_PTE_A : late))
+		return;
+	void *shared = zero ? table_frame_open(t, t->zero_table) : NULL;
 	void *to = table_frame_open(t, frame);
 
-	for (unsigned i = 0; bits && i < table_frame_entries(t->geometry); i++)
-		entry_set(t, to, i, entry_get(t, to, i) | bits);
+	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++)
+		entry_set(t, to, i,
+			  entry_get(t, to, i) |
+				  (zero ? entry_get(t, shared, i) & X86_PTE_A : late));
 	table_frame_close(t, to);
+	if (zero)
+		table_frame_close(t, shared);
 }
 
 int table_take_apart(struct tables *t, struct table_root *root, struct vaddr va,
@@ -218,12 +236,16 @@ int table_take_apart(struct tables *t, struct table_root *root, struct vaddr va,
 
 	if (error)
 		return error;
-	fill_apart(t, level, frame, path->entry);
+	if (zero)
+		fill_zero(t, frame, path->entry);
+	else
+		fill_pieces(t, level, frame, path->entry);
+	*table_uses(t, frame) = table_frame_entries(t->geometry);
 	table_enter(t, root);
 	uint64_t was = table_write(t, root, level + 1, va, path->frame[level + 1],
 				   entry_to_table(t, va, frame));
 
-	add_late(t, frame, was & ~path->entry & (zero ? X86_PTE_A : X86_PTE_A | X86_PTE_D));
+	add_late(t, frame, path->entry, was, zero);
 	table_copy_top(t, root, level + 1, va);
 	if (t->ops->linked)
 		t->ops->linked(t, root, level, va, frame);
