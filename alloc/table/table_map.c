@@ -216,10 +216,14 @@ static void add_late(struct tables *t, struct pfn frame, uint64_t before, uint64
 	void *shared = zero ? table_frame_open(t, t->zero_table) : NULL;
 	void *to = table_frame_open(t, frame);
 
-	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++)
-		entry_set(t, to, i,
-			  entry_get(t, to, i) |
-				  (zero ? entry_get(t, shared, i) & X86_PTE_A : late));
+	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++) {
+		uint64_t bits = zero ? entry_get(t, shared, i) & X86_PTE_A : late;
+		uint64_t entry = entry_get(t, to, i);
+
+		/* CPUs use the new table already. */
+		while (bits && !entry_swap(t, to, i, &entry, entry | bits))
+			;
+	}
 	table_frame_close(t, to);
 	if (zero)
 		table_frame_close(t, shared);
