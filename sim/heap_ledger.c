@@ -134,6 +134,12 @@ static bool any_bit(const struct heap_ledger *ledger, uint64_t offset, uint64_t 
 	return false;
 }
 
+bool heap_ledger_covers(const struct heap_ledger *ledger, uint64_t offset, uint64_t bytes)
+{
+	return offset < ledger->map_bytes && bytes <= ledger->map_bytes - offset &&
+	       any_bit(ledger, offset, bytes);
+}
+
 static void set_bits(struct heap_ledger *ledger, uint64_t offset, uint64_t bytes, bool set)
 {
 	uint64_t at = offset >> GRANULE_SHIFT, end = (offset + bytes + 7) >> GRANULE_SHIFT;

@@ -97,6 +97,9 @@ void heap_ledger_held(struct heap_ledger *ledger, int64_t frames);
 /* After each operation: what is summed over time. */
 void heap_ledger_tick(struct heap_ledger *ledger);
 
+/* Whether any of [offset, offset + bytes) lies in a live object. */
+bool heap_ledger_covers(const struct heap_ledger *ledger, uint64_t offset, uint64_t bytes);
+
 /* What an object holds: bytes that depend on its handle and their place. verify() returns the first
  * byte in [0, bytes) that differs, or UINT64_MAX. */
 void heap_contents_write(void *object, uint64_t handle, uint64_t from, uint64_t bytes);

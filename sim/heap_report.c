@@ -37,6 +37,7 @@ JsonNode *heap_report_json(const struct replay_heap *heap)
 	add_int(json, "usable_bytes", t->usable_bytes);
 	add_int(json, "held_frames", t->held_frames);
 	add_int(json, "held_after_all_frames", heap->held_after_all);
+	add_int(json, "frame_requests", heap->frame_requests);
 	add_int(json, "peak_live_bytes", t->peak_live_bytes);
 	add_int(json, "peak_held_bytes", t->peak_held_bytes);
 	add_int(json, "state_bytes", heap->state_bytes);

@@ -253,6 +253,16 @@ void probe_heap(bool heap)
 	watch.heap = heap;
 }
 
+bool probe_in_heap(void)
+{
+	return watch.heap;
+}
+
+void probe_set_observer(const struct probe_observer *observer)
+{
+	watch.probe.observer = observer;
+}
+
 bool probe_interrupt(unsigned limit_ms)
 {
 	if (watch.phase == PROBE_OFF)
@@ -388,7 +398,8 @@ static void judge(uint64_t paddr, unsigned kind, unsigned bytes, const void *cal
 
 static void touch(uint64_t paddr, unsigned kind, unsigned bytes, const void *caller)
 {
-	if (watch.probe.observer && kind != MMU_READ && watch.phase == PROBE_RUN)
+	if (watch.probe.observer && watch.probe.observer->write && kind != MMU_READ &&
+	    watch.phase == PROBE_RUN)
 		watch.probe.observer->write(watch.probe.observer->context, paddr, bytes);
 	if (watch.stale && kind != MMU_READ)
 		stale_watch_store(watch.stale, paddr, bytes, caller);

@@ -16,11 +16,12 @@
 #include <stdint.h>
 
 #include "sim/fixture.h"
+#include "sim/heap_guard.h"
 #include "sim/heap_ledger.h"
 #include "sim/kernel.h"
 #include "sim/probe.h"
 #include "sim/recorder.h"
-#include "sim/space_lab.h"
+#include "sim/space_series.h"
 #include "workloads/trace.h"
 
 enum replay_start { START_ASCENDING = 0, START_RECORDED, START_SHUFFLED, START_FIXTURE };
@@ -36,6 +37,9 @@ struct replay_config {
 	struct frame_config frame_config;
 	const struct heap_ops *heap[PASSES]; /* NULL: frame events are replayed; else heap events */
 	struct heap_config heap_config;	     /* options, CPUs and seed; the rest is the pass's */
+	unsigned guard;			     /* enum heap_guard bits */
+	uint64_t fail_frames; /* the heap's request for frames of that number, from 1, is refused;
+				 0: none */
 	uint64_t seed; /* 0: also keeps the recorded order of simultaneous events of different CPUs
 			*/
 	enum replay_start start;
@@ -85,12 +89,27 @@ struct replay_heap {
 	GPtrArray *caches; /* char *: names of object caches by site, may hold NULL */
 	uint64_t state_bytes, kept_bytes;
 	uint64_t held_after_all; /* frames, when everything was freed */
+	uint64_t frame_requests; /* of the heap, in the whole pass */
 };
 
 struct replay_row {
 	uint64_t operations;
 	struct probe_counters counters;
+	uint64_t most_accesses; /* loads, stores and atomics of the operation that made most */
 };
+
+static inline uint64_t replay_accesses(const struct probe_counters *counters)
+{
+	return counters->loads + counters->stores + counters->atomics;
+}
+
+/* An operation ended, before which the row's counters stood at BEFORE accesses. */
+static inline void replay_row_most(struct replay_row *row, uint64_t before)
+{
+	uint64_t made = replay_accesses(&row->counters) - before;
+
+	row->most_accesses = made > row->most_accesses ? made : row->most_accesses;
+}
 
 /* What address spaces did, where the run has any. */
 struct replay_spaces {
@@ -103,9 +122,9 @@ struct replay_spaces {
 	struct mmu_statistics mmu; /* of all CPUs: users' touches; probed pass: the kernel's too */
 	uint64_t mmu_cycles;	   /* counts x weights of the machine */
 	struct machine_invalidations invalidations; /* with machine.stale-check=on */
-	uint64_t contiguity_pages;		    /* metric 11, when most was mapped */
-	uint64_t contiguity_runs, contiguity_runs_99;
-	double contiguity_share[10]; /* of pages in runs of at least 2^n pages */
+	struct contiguity contiguity;		    /* when about the most was mapped */
+	uint32_t tlb_entries;			    /* of the second level, or the first */
+	struct space_series series;
 };
 
 struct replay_result {

@@ -12,6 +12,15 @@ PAGE = os.path.join(SOURCE, "docs", "workloads.md")
 FRAMES = (("frame-churn", "events=20000"), ("frame-ramp", "ram=32M"), ("checkerboard", "ram=16M"))
 
 
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def default_signals():
+    """A job in the background starts with some of them ignored, and so would its children."""
+    for number in INTERRUPTIONS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Generate(Case):
     def workloads(self, family=None):
         return [one for one in self.json("list", "workloads", "--json")
@@ -69,23 +78,37 @@ class Generate(Case):
         with open(first, "rb") as file:
             self.assertEqual(file.read(), before)
 
+    def test_the_traces_that_come_along_are_what_their_commands_make(self):
+        folder = os.path.join(SOURCE, "workloads", "generated")
+        names = [name for name in os.listdir(folder) if name.endswith(".kmt")]
+        self.assertGreaterEqual(len(names), 2)
+        for name in names:
+            with self.subTest(name):
+                there = os.path.join(folder, name)
+                command = self.json("info", there, "--json")["command"].split()
+                self.assertEqual(command[:2], ["kmemlab", "generate"])
+                again = self.path(name)
+                self.assert_exit(OK, *command[1:], "-o", again)
+                self.assert_exit(OK, "trace", "diff", there, again)
+
     def test_info_says_that_a_trace_was_generated(self):
         text = self.assert_exit(OK, "info", self.generate("fifo", "events=100")).stdout
         self.assertTrue(text.startswith("fifo, generated (generator, version "), text)
 
     def test_an_interrupted_one_leaves_no_file_and_an_old_one_alone(self):
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in INTERRUPTIONS:
             with self.subTest(signal=number):
                 path = self.write("old.kmt", "old")
                 with subprocess.Popen([KMEMLAB, "generate", "fifo", "events=1000000000", "-o", path],
-                                      stderr=subprocess.PIPE, text=True) as child:
+                                      stderr=subprocess.PIPE, text=True,
+                                      preexec_fn=default_signals) as child:
                     for _ in range(1000):
                         if os.path.exists(path + ".partial"):
                             break
                         time.sleep(0.01)
                     time.sleep(0.05)
                     child.send_signal(number)
-                    message = child.communicate(timeout=60)[1]
+                    message = child.communicate(timeout=300)[1]
                 self.assertEqual(child.returncode, -number, message)
                 self.assertIn("interrupted", message)
                 self.assertEqual(os.listdir(self.folder), ["old.kmt"])
