@@ -16,6 +16,7 @@ struct rig_config {
 	uint64_t ram_bytes;		    /* 0: 32 MiB */
 	unsigned cpus;			    /* 0: 1 */
 	bool large_tlb;
+	bool no_pse;	       /* 32-bit mode without large pages */
 	enum kernel_pass pass; /* probed: what the kernel does goes through the TLBs too */
 };
 
