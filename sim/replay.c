@@ -24,17 +24,10 @@
 #define LOOK_AHEAD 16 /* events */
 
 const char *const replay_operation_names[OPERATIONS] = {
-	"boot",	       "frame_alloc",
-	"frame_free",  "spaces_start",
-	"spawn",       "fork",
-	"exit",	       "mmap",
-	"munmap",      "mprotect",
-	"brk",	       "switch",
-	"fault_none",  "fault_spurious",
-	"fault_zero",  "fault_zero-table",
-	"fault_fresh", "fault_from-zero",
-	"fault_copy",  "fault_reuse",
-	"fault_bad",   "fault_no-memory",
+	[OPERATION_BOOT] = "boot",
+	[OPERATION_ALLOC] = "frame_alloc",
+	[OPERATION_FREE] = "frame_free",
+	SPACE_CALL_NAMES(OPERATION_SPACE),
 };
 
 const char *const replay_heap_operation_names[OPERATIONS] = { "boot", "heap_alloc", "heap_free" };
