@@ -95,6 +95,7 @@ struct replay_heap {
 struct replay_row {
 	uint64_t operations;
 	struct probe_counters counters;
+	uint64_t most; /* loads and stores of one operation; heaps only */
 };
 
 /* What address spaces did, where the run has any. */
