@@ -52,6 +52,10 @@ static void write_status(const struct runner *runner)
 					      cell->frames);
 		json_builder_add_string_value(json_builder_set_member_name(json, "heap"),
 					      cell->heap);
+		json_builder_add_string_value(json_builder_set_member_name(json, "tables"),
+					      cell->tables);
+		json_builder_add_string_value(json_builder_set_member_name(json, "space"),
+					      cell->space);
 		json_builder_add_string_value(json_builder_set_member_name(json, "machine"),
 					      cell->machine);
 		json_builder_add_string_value(json_builder_set_member_name(json, "ram"), cell->ram);
@@ -280,6 +284,8 @@ bool experiment_run(struct experiment *experiment, const struct experiment_optio
 		    lab_set_errno(error, runner.directory);
 	for (guint i = 0; fine && i < experiment->cells->len; i++) {
 		struct experiment_cell *cell = g_ptr_array_index(experiment->cells, i);
+		if (strcmp(cell->status, "skipped") == 0)
+			continue;
 		if (!options->repeat && is_done(&runner, cell))
 			cell->status = "done";
 		else if (i >= options->first && i <= options->last)

@@ -93,6 +93,21 @@ bool machine_config_set(struct machine_config *config, const char *key, const ch
 /* Cuts or extends the highest usable ranges so that usable RAM adds up to BYTES (whole frames). */
 bool machine_config_resize(struct machine_config *config, uint64_t bytes, GError **error);
 
+/* What kernel code does for the sake of a CPU's caches, or that empties them. */
+enum machine_invalidation_kind {
+	INVALIDATION_PAGE = 0,	/* INVLPG */
+	INVALIDATION_SHOOTDOWN, /* of PAGES pages from VA on, on another CPU */
+	INVALIDATION_FLUSH,	/* CR3 with the value that it has */
+	INVALIDATION_LOAD,	/* CR3 with another one */
+};
+
+struct machine_invalidation {
+	enum machine_invalidation_kind kind;
+	unsigned cpu; /* whose caches */
+	struct vaddr va;
+	uint64_t pages;
+};
+
 struct machine {
 	struct machine_config *config;
 	const struct machine_layout *layout;
@@ -115,10 +130,11 @@ struct machine {
 	struct boot_result boot;
 	GArray *usable; /* struct frame_range: the normalised map, before boot took anything */
 	struct machine_invalidations {
-		uint64_t issued;	  /* INVLPGs and shootdowns */
-		uint64_t skip;		  /* for tests: the one with this number, from 1, is lost */
 		uint64_t invlpg, flushes; /* by kernel code, stale-check on */
 		uint64_t invlpg_superfluous, flushes_superfluous; /* that dropped nothing stale */
+		/* For tests, else NULL: asked before each. True: it is lost; a load never is. */
+		bool (*lose)(void *context, const struct machine_invalidation *what);
+		void *context;
 	} invalidations;
 };
 

@@ -21,7 +21,7 @@
 #include "sim/kernel.h"
 #include "sim/probe.h"
 #include "sim/recorder.h"
-#include "sim/space_lab.h"
+#include "sim/space_series.h"
 #include "workloads/trace.h"
 
 enum replay_start { START_ASCENDING = 0, START_RECORDED, START_SHUFFLED, START_FIXTURE };
@@ -95,8 +95,21 @@ struct replay_heap {
 struct replay_row {
 	uint64_t operations;
 	struct probe_counters counters;
-	uint64_t most; /* loads and stores of one operation; heaps only */
+	uint64_t most_accesses; /* loads, stores and atomics of the operation that made most */
 };
+
+static inline uint64_t replay_accesses(const struct probe_counters *counters)
+{
+	return counters->loads + counters->stores + counters->atomics;
+}
+
+/* An operation ended, before which the row's counters stood at BEFORE accesses. */
+static inline void replay_row_most(struct replay_row *row, uint64_t before)
+{
+	uint64_t made = replay_accesses(&row->counters) - before;
+
+	row->most_accesses = made > row->most_accesses ? made : row->most_accesses;
+}
 
 /* What address spaces did, where the run has any. */
 struct replay_spaces {
@@ -109,9 +122,9 @@ struct replay_spaces {
 	struct mmu_statistics mmu; /* of all CPUs: users' touches; probed pass: the kernel's too */
 	uint64_t mmu_cycles;	   /* counts x weights of the machine */
 	struct machine_invalidations invalidations; /* with machine.stale-check=on */
-	uint64_t contiguity_pages;		    /* metric 11, when most was mapped */
-	uint64_t contiguity_runs, contiguity_runs_99;
-	double contiguity_share[10]; /* of pages in runs of at least 2^n pages */
+	struct contiguity contiguity;		    /* when about the most was mapped */
+	uint32_t tlb_entries;			    /* of the second level, or the first */
+	struct space_series series;
 };
 
 struct replay_result {

@@ -244,15 +244,15 @@ static int call_heap(struct session *session, enum call call, uint64_t bytes,
 
 	if (session->pass == PASS_PROBED)
 		row->operations += count;
+	uint64_t before = replay_accesses(&row->counters);
 	session->heap->lab_ticks = 0;
-	uint64_t before = row->counters.loads + row->counters.stores;
 	heap_begin(session, PROBE_RUN, count ? &row->counters : NULL);
 	uint64_t start = session_start(session);
 	session->heap->moving = call == CALL_REALLOC;
 	int status = enter(session, call, request, object);
 	uint64_t stop = session->timed ? timer_stop() : 0;
 	heap_leave(session);
-	row->most = MAX(row->most, row->counters.loads + row->counters.stores - before);
+	replay_row_most(row, before);
 	if (session->timed && count)
 		recorder_latency(
 			session->recorder, call == CALL_FREE ? OPERATION_FREE : OPERATION_ALLOC,

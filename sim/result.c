@@ -43,7 +43,7 @@ static const struct {
 	[FILL] = { "fill.csv", "fill_low_percent,fill_high_percent,requests,served\n", false },
 	[EVENTS] = { "events.csv",
 		     "operation,order,operations,loads,stores,atomics,cache_lines,tlb_lookups,"
-		     "tlb_misses,walk_reads,faults\n",
+		     "tlb_misses,walk_reads,faults,most_accesses\n",
 		     true },
 	[LATENCY] = { "latency.csv", "operation,order,cpu,low_ns,high_ns,count\n", true },
 	[SLOW] = { "slow.csv", "event,operation,order,cpu,latency_ns\n", true },
@@ -343,9 +343,10 @@ void result_fill(struct result *result, unsigned low_percent, unsigned high_perc
 
 void result_events(struct result *result, const struct result_events *row)
 {
-	const uint64_t counts[] = { row->operations, row->loads,       row->stores,
-				    row->atomics,    row->cache_lines, row->tlb_lookups,
-				    row->tlb_misses, row->walk_reads,  row->faults };
+	const uint64_t counts[] = { row->operations,   row->loads,	 row->stores,
+				    row->atomics,      row->cache_lines, row->tlb_lookups,
+				    row->tlb_misses,   row->walk_reads,	 row->faults,
+				    row->most_accesses };
 
 	print(result, EVENTS, "%s", row->operation);
 	print_figure(result, EVENTS, row->order < 0 ? RESULT_ABSENT : (uint64_t)row->order);

@@ -60,7 +60,7 @@ struct result_events {
 	const char *operation;
 	int order;
 	uint64_t operations, loads, stores, atomics, cache_lines, tlb_lookups, tlb_misses,
-		walk_reads, faults;
+		walk_reads, faults, most_accesses;
 };
 /* Huge requests while LOW to HIGH percent of usable RAM were not free. */
 void result_fill(struct result *result, unsigned low_percent, unsigned high_percent,

@@ -230,12 +230,9 @@ static struct machine_config *make_machine(const struct run_config *config,
 	if (!reader)
 		return NULL;
 	const struct trace_meta *meta = trace_reader_meta(reader);
-	const char *sum = trace_reader_sha256(reader, error);
 	bool recorded = strcmp(config->machine, "recorded") == 0;
-	if (sum)
-		machine = recorded ? machine_config_from_map("recorded", meta->memory_map)
-				   : machine_config_new(config->machine, error);
-	result->trace_sha256 = g_strdup(sum);
+	machine = recorded ? machine_config_from_map("recorded", meta->memory_map)
+			   : machine_config_new(config->machine, error);
 	result->machine_known = !recorded || meta->machine_recorded;
 	unsigned cpus = config->cpus ? config->cpus : CLAMP(meta->cpus, 1, RECORDER_CPUS_MAX);
 	trace_reader_free(reader);
@@ -407,6 +404,47 @@ static bool write_files(const struct run_config *config, struct run_result *resu
 	return result_commit(g_steal_pointer(&result->files), error);
 }
 
+/* Page tables and spaces: chosen even where no processes are replayed, for --set. */
+static bool choose_spaces(const struct run_config *config, struct replay_config *replay,
+			  struct space_choice *choice, GError **error)
+{
+	const char *space = config->space ? config->space : "none";
+
+	if (!space_choice_find(choice, config->tables, space, error))
+		return false;
+	replay->spaces = strcmp(space, "none") != 0 ? choice : NULL;
+	return true;
+}
+
+/* Does the machine take the systems? Nothing is booted. */
+static bool machine_takes(const struct replay_config *replay, GError **error)
+{
+	struct machine *machine = machine_new(replay->machine, error);
+
+	if (!machine)
+		return false;
+	bool fine = !replay->spaces || space_lab_make_room(machine, replay->frames[PASS_NATIVE],
+							   replay->spaces, PASS_NATIVE, error);
+	machine_free(machine);
+	return fine;
+}
+
+bool run_possible(const struct run_config *config, GError **error)
+{
+	struct replay_config replay = { 0 };
+	struct run_result result = { 0 };
+	struct space_choice choice = { 0 };
+
+	bool fine = find_frames(config->frames, &replay, error) &&
+		    find_heap(config->heap, &replay, error) &&
+		    choose_spaces(config, &replay, &choice, error) &&
+		    (result.machine = make_machine(config, &result, &replay, &choice, error));
+	replay.machine = result.machine;
+	fine = fine && machine_takes(&replay, error);
+	run_result_clear(&result);
+	return fine;
+}
+
 bool run_cell(const struct run_config *config, struct run_result *result, GError **error)
 {
 	struct replay_config replay = {
@@ -426,17 +464,14 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 	};
 
 	struct space_choice choice = { 0 };
-	bool processes = config->space && strcmp(config->space, "none") != 0;
 
 	*result = (struct run_result){ 0 };
 	if (!find_frames(config->frames, &replay, error) ||
 	    (replay.fixture &&
 	     !fixture_can_reach(replay.fixture, replay.frames[PASS_NATIVE], error)) ||
 	    !find_heap(config->heap, &replay, error) ||
-	    !space_choice_find(&choice, config->tables, config->space ? config->space : "none",
-			       error))
+	    !choose_spaces(config, &replay, &choice, error))
 		return false;
-	replay.spaces = processes ? &choice : NULL;
 	replay.heap_config.seed = config->seed;
 	if (plugin_is_path(config->frames))
 		result->frames_sha256 = lab_file_sha256(config->frames);
@@ -445,6 +480,7 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 	result->machine = make_machine(config, result, &replay, &choice, error);
 	if (!result->machine)
 		return false;
+	result->trace_sha256 = lab_file_sha256(config->trace_path);
 	replay.machine = result->machine;
 	if (config->threads > result->machine->cpus)
 		return lab_usage(error,

@@ -71,6 +71,11 @@ struct run_result {
 bool run_cell(const struct run_config *config, struct run_result *result, GError **error);
 void run_result_clear(struct run_result *result);
 
+/* Is there such a machine, and does it take these systems? For the reasons that run_cell() refuses
+ * for too before it boots: LAB_ERROR_USAGE, or what is wrong with a file. Cost: a machine is built;
+ * the trace's header is read. */
+bool run_possible(const struct run_config *config, GError **error);
+
 /* Placements are the same in both passes: the first one that ran speaks for the run. */
 static inline const struct replay_result *run_speaker(const struct run_result *result)
 {

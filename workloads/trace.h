@@ -35,7 +35,8 @@ struct trace_frame_range {
 /* What is known about a trace besides its events. Owned strings; arrays are never NULL. */
 struct trace_meta {
 	char *source;	     /* base name of the imported file, or the generator's name */
-	char *source_sha256; /* of the imported file; NULL for generated traces */
+	char *source_xxh128; /* of the imported file; NULL for generated traces */
+	char *source_sha256; /* in its place in traces of before 0.2, else NULL */
 	char *format;	     /* importer or generator: "ftrace", "trace-dat", ... */
 	char *program;	     /* "kmemlab 0.1.0" */
 	char *system;	     /* kernel release of the recorded system, or NULL */

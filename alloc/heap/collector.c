@@ -11,8 +11,8 @@
  * An object is born pinned: its owner holds it. free() drops that root and nothing else; the object
  * stays while some living object holds a word that points at, or into, it. A collection marks from
  * the pinned objects through every aligned word of what it reaches, and sweeps what is not marked.
- * It runs when `percent` of what survived the last one was allocated since (at least 1 MiB), when
- * there is no memory, and when asked (collect()).
+ * It runs when `percent` of what survived the last one was allocated since (at least 1 MiB, or a
+ * 16th of RAM), when there is no memory, and when asked (collect()).
  *
  * With sweep=lazy a collection only marks; each later allocation sweeps a share, so that the pause
  * is the marking alone. With mark=steps marking is done in shares too: an allocation does `step`
@@ -48,6 +48,7 @@
 
 #define STACK	       256u
 #define PACE_BYTES_MIN (1ull << 20)
+#define PACE_RAM_SHARE 16u
 
 #define LAZY_WORK 512u /* of a lazy sweep, with each allocation: slots, and frames without any */
 
@@ -62,8 +63,9 @@ struct collector {
 	uint64_t percent, lazy, step; /* step 0: marks at once */
 	uint64_t since_bytes;	      /* allocated since the last collection */
 	uint64_t pace_bytes;	      /* collect at that */
-	uint64_t next;		      /* frame to go on at, marking or sweeping */
-	uint32_t next_slot;	      /* of the span there, marking */
+	uint64_t pace_least;
+	uint64_t next;	    /* frame to go on at, marking or sweeping */
+	uint32_t next_slot; /* of the span there, marking */
 	uint32_t phase;
 	bool overflow;
 	uint32_t depth;
@@ -114,26 +116,33 @@ static inline void put(struct span *s, unsigned set, unsigned slot, bool on)
 	*word = on ? *word | bit : *word & ~bit;
 }
 
-static inline bool in_use(const struct span *s, unsigned slot)
-{
-	return !(s->vacant[slot / BITS_PER_WORD] >> slot % BITS_PER_WORD & 1);
-}
-
 static uint64_t collector_state_bytes(const struct heap_config *config, const char **why)
 {
 	(void)why;
 	return sizeof(struct collector) + page_map_root_bytes(config->map);
 }
 
+/* In little RAM garbage must not spread over all of it before it is looked for. */
+static uint64_t least_pace(const struct memmap *map)
+{
+	uint64_t frames = 0;
+
+	for (uint32_t i = 0; i < map->count; i++)
+		frames += map->ranges[i].frames;
+	uint64_t bytes = frames * FRAME_BYTES / PACE_RAM_SHARE;
+	return bytes < PACE_BYTES_MIN ? bytes : PACE_BYTES_MIN;
+}
+
 static int collector_init(void *state, const struct heap_config *config)
 {
 	struct collector *h = state;
 
-	size_classes_setup(&h->body, config, h->root, true);
+	size_classes_setup(&h->body, config, h->root, true, NULL);
 	h->percent = config->option[OPTION_PERCENT];
 	h->lazy = config->option[OPTION_SWEEP] == IN_SHARES;
 	h->step = config->option[OPTION_MARK] == IN_SHARES ? config->option[OPTION_STEP] : 0;
-	h->pace_bytes = PACE_BYTES_MIN;
+	h->pace_least = least_pace(config->map);
+	h->pace_bytes = h->pace_least;
 	return 0;
 }
 
@@ -162,7 +171,7 @@ static void mark_word(struct collector *h, uint64_t word)
 	if (!s)
 		return;
 	uint64_t slot = s->slots > 1 ? ((uint64_t)(at - s->base) * s->reciprocal) >> 32 : 0;
-	if (slot < s->slots && in_use(s, (unsigned)slot))
+	if (slot < s->slots && span_in_use(s, (unsigned)slot))
 		mark(h, s, (unsigned)slot);
 }
 
@@ -261,7 +270,7 @@ static void sweep_span(struct collector *h, struct span *s)
 	uint64_t bytes = s->slot_bytes;
 
 	for (unsigned slot = 0; slot < slots && used; slot++) {
-		if (!in_use(s, slot))
+		if (!span_in_use(s, slot))
 			continue;
 		used--;
 		if (has(s, MARKED, slot))
@@ -274,9 +283,9 @@ static void sweep_span(struct collector *h, struct span *s)
 /* When to collect next, by what survived. */
 static void set_pace(struct collector *h)
 {
-	h->pace_bytes = h->body.pool.used_bytes / 100 * h->percent;
-	if (h->pace_bytes < PACE_BYTES_MIN)
-		h->pace_bytes = PACE_BYTES_MIN;
+	h->pace_bytes = h->body.pool.taken_bytes / 100 * h->percent;
+	if (h->pace_bytes < h->pace_least)
+		h->pace_bytes = h->pace_least;
 }
 
 /* Sweeps on: BUDGET slots, of whole spans, and frames at most. */
@@ -445,15 +454,9 @@ static int tally_span(void *ctx, struct span *s)
 	struct tally *t = ctx;
 
 	for (unsigned w = 0; w < SPAN_WORDS; w++) {
-		uint64_t used = ~s->vacant[w];
-		unsigned first = w * BITS_PER_WORD;
-		if (first >= s->slots)
-			used = 0;
-		else if (s->slots - first < BITS_PER_WORD)
-			used &= bit_mask(0, s->slots - first);
-		if (span_extra(s, PINNED)[w] & ~used)
+		if (span_extra(s, PINNED)[w] & ~s->used[w])
 			return heap_found(t->v, 7, s, "a pinned slot is in use");
-		if (span_extra(s, MARKED)[w] & (t->heap->phase != IDLE ? ~used : ~0ull))
+		if (span_extra(s, MARKED)[w] & (t->heap->phase != IDLE ? ~s->used[w] : ~0ull))
 			return heap_found(t->v, 8, s, "marked slots wait for a sweep");
 		t->pinned += bit_count(span_extra(s, PINNED)[w]);
 	}
@@ -474,7 +477,8 @@ static bool is_white(const struct collector *h, uint64_t word)
 	struct span *s = span_of(&h->body.pool, at);
 	uint64_t slot = s && s->slots > 1 ? ((uint64_t)(at - s->base) * s->reciprocal) >> 32 : 0;
 
-	return s && slot < s->slots && in_use(s, (unsigned)slot) && !has(s, MARKED, (unsigned)slot);
+	return s && slot < s->slots && span_in_use(s, (unsigned)slot) &&
+	       !has(s, MARKED, (unsigned)slot);
 }
 
 static int see_black(void *ctx, struct span *s)

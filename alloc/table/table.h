@@ -124,6 +124,12 @@ struct tables {
 	struct table_stats stats;
 };
 
+/* [base, base + bytes) is not for mapping. */
+struct table_kept {
+	struct vaddr base;
+	uint64_t bytes;
+};
+
 struct table_ops {
 	const char *name;    /* "recursive": the key in the CLI, in files and in plots */
 	const char *id;	     /* row of the systems table, "T2" */
@@ -133,6 +139,9 @@ struct table_ops {
 
 	/* Bytes of the system's own state. UINT64_MAX: refused, *why says the reason. */
 	uint64_t (*own_bytes)(const struct table_config *config, const char **why);
+	/* Addresses that the system keeps for itself in the kernel's half, by number; bytes 0: no
+	 * more. NULL: none. */
+	struct table_kept (*kept)(const struct tables *t, unsigned number);
 	/* T->own is zeroed; the kernel root stands, and is loaded on all CPUs. */
 	int (*init)(struct tables *t) KERR_MUST_CHECK;
 	/* Before the tables of ROOT are opened, and again after those of another. May be NULL. */
@@ -184,7 +193,8 @@ void table_run(struct tables *t, struct table_root *root);
 void table_settle(struct tables *t);
 
 /* Maps the page of LEVEL's size at VA to PA; both aligned to it. KERR_INVALID: something is mapped
- * there, alignment, a level without leaves, an address outside of the half; KERR_NO_MEMORY, with
+ * there, alignment, a level without leaves, an address outside of the half or kept by the system
+ * (ops->kept); KERR_NO_MEMORY, with
  * nothing changed. */
 int table_map(struct tables *t, struct table_root *root, struct vaddr va, struct paddr pa,
 	      unsigned level, unsigned rights) KERR_MUST_CHECK;
@@ -207,7 +217,7 @@ typedef int (*table_visit_fn)(void *context, struct vaddr va, const struct table
 /* Unmaps [va, end), multiples of 4 KiB; large pages that lie partly inside are split. VISIT is
  * called for what was mapped when it is invalidated everywhere, so that its frames may be freed;
  * pages of shared zero tables are not visited. Tables that become empty are freed. KERR_NO_MEMORY:
- * a split, with nothing changed. */
+ * a split, with nothing changed; KERR_INVALID: some of it is kept by the system. */
 int table_unmap(struct tables *t, struct table_root *root, struct vaddr va, struct vaddr end,
 		table_visit_fn visit, void *context) KERR_MUST_CHECK;
 

@@ -60,6 +60,22 @@ LOOKS = {
     "pools": Look(SKY, DASHED, "P"),
     "collector": Look(PURPLE, SOLID, "D"),
     "tlsf": Look(GREEN, DASHDOT, "X"),
+    # Page tables.
+    "none": Look(BLACK, SOLID, "x"),
+    "direct": Look(BLUE, DASHDOT, "^"),
+    "recursive": Look(ORANGE, DOTTED, "o"),
+    "foreign": Look(VERMILLION, DASHDOT, "s"),
+    "window": Look(GREEN, (0, (8, 2)), "X"),
+    "directories": Look(SKY, DOTTED, "P"),
+    "pool": Look(PURPLE, DASHED, "D"),
+    "preallocated": Look(BLACK, DASHED, "*"),
+    # Address spaces.
+    "regions": Look(ORANGE, DASHDOT, "v"),
+    "zero-frame": Look(SKY, (0, (8, 2)), "o"),
+    "zero-table": Look(PURPLE, (0, (8, 2)), "s"),
+    "cow": Look(VERMILLION, (0, (8, 2)), "^"),
+    "guarded": Look(YELLOW, DASHDOT, "d"),
+    "process": Look(BLUE, DOTTED, "*"),
 }
 
 

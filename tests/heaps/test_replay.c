@@ -189,7 +189,7 @@ static uint64_t longest_with(unsigned live, bool steps)
 	config.heap_config.option[3] = 256;
 	story_pass(&config, PASS_PROBED, &result);
 	expect(result.violations == 0, "%s", story_describe(&result));
-	uint64_t most = result.row[OPERATION_ALLOC][8].most;
+	uint64_t most = result.row[OPERATION_ALLOC][8].most_accesses;
 	replay_result_clear(&result);
 	return most;
 }
