@@ -93,6 +93,18 @@ static void replay_event(struct session *session, const struct event *event)
 	}
 }
 
+/* Objects that are alive before event 0: of a piece cut out of a trace. */
+static void start_objects(struct session *session)
+{
+	struct event event;
+
+	trace_reader_rewind(session->reader);
+	while (going_on(session) &&
+	       trace_reader_next_start(session->reader, &event, &session->error) > 0)
+		if (event.kind == EVENT_HEAP_ALLOC)
+			replay_event(session, &event);
+}
+
 static void audit(struct session *session)
 {
 	session_audit(session);
@@ -214,6 +226,8 @@ static void run_start(struct session *session, struct frame_ops *watched)
 		session_heap_start(session, watched);
 	else
 		session_start_state(session);
+	if (session->heap && !session->error)
+		start_objects(session);
 	if (!session->error)
 		audit(session);
 }
