@@ -71,6 +71,7 @@ struct heap_stats {
 	uint64_t used_objects; /* handed out */
 	uint64_t used_bytes;   /* their usable sizes */
 	uint64_t kept_bytes;   /* of the held frames: headers, descriptors, tables */
+	uint64_t slots; /* objects, used or not, that its slabs are cut into; 0: it has none */
 };
 
 enum heap_state { HEAP_FREE = 0, HEAP_USED };
@@ -130,6 +131,10 @@ struct heap_ops {
 	/* Reclaims what no root leads to: objects not freed, and what they point to. NULL without
 	 * HEAP_CAP_COLLECTS. */
 	void (*collect)(void *state);
+	/* An owner has just stored VALUE, a pointer to an object or anything else, into an object.
+	 * For collectors that mark while owners go on; others, and other heaps, need not be told.
+	 * May be NULL. */
+	void (*barrier)(void *state, const void *value);
 	/* Gives back every frame that it can do without. May be NULL. */
 	void (*trim)(void *state);
 	void (*stats)(const void *state, struct heap_stats *out);
