@@ -182,6 +182,11 @@ static void keep_heap_result(struct session *session)
 	kept->totals = *heap_ledger_totals(session->heap->ledger);
 	memcpy(kept->sizes, heap_ledger_sizes(session->heap->ledger), sizeof(kept->sizes));
 	kept->frame_requests = session->heap->frame_requests;
+	kept->points = heap_ledger_points(session->heap->ledger);
+	kept->metadata_at_peak = session->heap->metadata_at_peak;
+	kept->objects_at_peak = session->heap->objects_at_peak;
+	kept->worst_alloc = session->heap->worst_alloc;
+	kept->worst_free = session->heap->worst_free;
 	kept->state_bytes = session->heap->state_bytes;
 	kept->kept_bytes = session->heap->kept_bytes;
 	kept->sites = g_array_new(FALSE, FALSE, sizeof(struct heap_site));
@@ -474,6 +479,10 @@ static bool prepare(struct session *session, GError **error)
 	}
 	if (!name_start_handles(session, error))
 		return false;
+	if (config->heap[session->pass] && session->machine->config->highmem)
+		return lab_usage(error,
+				 "machine %s: highmem=on: kernel heaps keep to the direct map",
+				 session->machine->config->name);
 	if (config->heap[session->pass] && !prepare_heap(session, meta, error))
 		return false;
 	if (!session->recorder)
@@ -481,7 +490,8 @@ static bool prepare(struct session *session, GError **error)
 	session->demand = demand_new(machine_huge_order(session->machine->config));
 	session->meter.windows = session->machine->windows;
 	/* Frame allocators keep to the direct map; calibrating takes a tenth of a second. */
-	if (session->heap && session->pass == PASS_NATIVE && recorder_timed(session->recorder))
+	if ((session->heap || config->spaces) && session->pass == PASS_NATIVE &&
+	    recorder_timed(session->recorder))
 		session->meter.cost = window_cost_get();
 	struct recorder_view view = {
 		.ledger = session->ledger,
@@ -582,6 +592,7 @@ void replay_result_clear(struct replay_result *result)
 	g_clear_pointer(&result->violation_list, g_ptr_array_unref);
 	g_clear_pointer(&result->metrics, g_free);
 	g_clear_pointer(&result->heap.sites, g_array_unref);
+	g_clear_pointer(&result->heap.points, g_array_unref);
 	g_clear_pointer(&result->heap.caches, g_ptr_array_unref);
 	contiguity_clear(&result->spaces.contiguity);
 	space_series_fini(&result->spaces.series);

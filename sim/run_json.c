@@ -65,7 +65,9 @@ static void add_heap(JsonBuilder *json, const struct run_result *result)
 	if (!has_heap(result))
 		return;
 	json_builder_set_member_name(json, "heap");
-	json_builder_add_value(json, heap_report_json(&run_speaker(result)->heap));
+	const struct replay_heap *probed =
+		result->done[PASS_PROBED] ? &result->pass[PASS_PROBED].heap : NULL;
+	json_builder_add_value(json, heap_report_json(&run_speaker(result)->heap, probed));
 }
 
 static void add_violations(JsonBuilder *json, const struct run_result *result)

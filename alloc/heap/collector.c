@@ -11,8 +11,8 @@
  * An object is born pinned: its owner holds it. free() drops that root and nothing else; the object
  * stays while some living object holds a word that points at, or into, it. A collection marks from
  * the pinned objects through every aligned word of what it reaches, and sweeps what is not marked.
- * It runs when `percent` of what survived the last one was allocated since (at least 1 MiB), when
- * there is no memory, and when asked (collect()).
+ * It runs when `percent` of what survived the last one was allocated since (at least 1 MiB, or a
+ * 16th of RAM), when there is no memory, and when asked (collect()).
  *
  * With sweep=lazy a collection only marks; each later allocation sweeps one span, so that the pause
  * is the marking alone. Marking itself is not incremental: without a write barrier a mutator could
@@ -36,6 +36,7 @@
 
 #define STACK	       256u
 #define PACE_BYTES_MIN (1ull << 20)
+#define PACE_RAM_SHARE 16u
 
 enum { OPTION_PERCENT, OPTION_SWEEP };
 enum { SWEEP_AT_ONCE, SWEEP_LAZY };
@@ -47,7 +48,8 @@ struct collector {
 	uint64_t percent, lazy;
 	uint64_t since_bytes; /* allocated since the last collection */
 	uint64_t pace_bytes;  /* collect at that */
-	uint64_t sweep_next;  /* lazy: frame to go on at; sweeping: until sweep_end */
+	uint64_t pace_least;
+	uint64_t sweep_next; /* lazy: frame to go on at; sweeping: until sweep_end */
 	bool sweeping;
 	bool overflow;
 	uint32_t depth;
@@ -93,6 +95,17 @@ static uint64_t collector_state_bytes(const struct heap_config *config, const ch
 	return sizeof(struct collector) + page_map_root_bytes(config->map);
 }
 
+/* In little RAM garbage must not spread over all of it before it is looked for. */
+static uint64_t least_pace(const struct memmap *map)
+{
+	uint64_t frames = 0;
+
+	for (uint32_t i = 0; i < map->count; i++)
+		frames += map->ranges[i].frames;
+	uint64_t bytes = frames * FRAME_BYTES / PACE_RAM_SHARE;
+	return bytes < PACE_BYTES_MIN ? bytes : PACE_BYTES_MIN;
+}
+
 static int collector_init(void *state, const struct heap_config *config)
 {
 	struct collector *h = state;
@@ -100,7 +113,8 @@ static int collector_init(void *state, const struct heap_config *config)
 	size_classes_setup(&h->body, config, h->root, true, NULL);
 	h->percent = config->option[OPTION_PERCENT];
 	h->lazy = config->option[OPTION_SWEEP] == SWEEP_LAZY;
-	h->pace_bytes = PACE_BYTES_MIN;
+	h->pace_least = least_pace(config->map);
+	h->pace_bytes = h->pace_least;
 	return 0;
 }
 
@@ -215,8 +229,8 @@ static struct span *span_from(const struct collector *h, uint64_t *frame)
 static void set_pace(struct collector *h)
 {
 	h->pace_bytes = h->body.pool.taken_bytes / 100 * h->percent;
-	if (h->pace_bytes < PACE_BYTES_MIN)
-		h->pace_bytes = PACE_BYTES_MIN;
+	if (h->pace_bytes < h->pace_least)
+		h->pace_bytes = h->pace_least;
 }
 
 /* Goes on sweeping: at most SPANS spans. */

@@ -24,8 +24,11 @@
  * given back by trim(); they keep 16 KiB of a class at most. Where memory is short all are emptied
  * before a request is refused. With one CPU nobody is asked which it is.
  *
+ * A class's first span is as small as one object lets it be; each later one has as many slots as
+ * the class has already, until it is of the length that suits the class.
+ *
  * Invariants (check): 1 to 4 of span.h, and
- *   5  a span's slots are of its class
+ *   5  a span's slots are of its class, and counted there
  *   6  a list holds the spans of its class and zone with a vacant slot, once each, linked both ways
  *   7  magazines hold the slots that are neither vacant nor used, once each, by class
  *
@@ -121,18 +124,31 @@ static inline uint16_t kind_of(unsigned size_class, unsigned zone)
 	return (uint16_t)(size_class | zone << 8);
 }
 
-/* With the frames that suit the class, or with as many as one object takes. */
+/* As many slots as the class has already, up to what suits it: a class that is hardly used holds
+ * little. */
+static uint64_t frames_now(const struct size_classes *h, unsigned size_class, unsigned zone)
+{
+	uint64_t bytes = class_bytes(size_class), frames = frames_for_bytes(bytes);
+
+	while (frames < h->setup.frames[size_class] &&
+	       frames * FRAME_BYTES / bytes < h->slots[zone][size_class])
+		frames *= 2;
+	return frames;
+}
+
 static struct span *new_span(struct size_classes *h, unsigned size_class, unsigned zone)
 {
 	uint64_t bytes = class_bytes(size_class), few = frames_for_bytes(bytes);
-	struct span *s = span_new(&h->pool, h->setup.frames[size_class], 1, (uint8_t)zone, bytes,
-				  kind_of(size_class, zone));
+	uint64_t frames = frames_now(h, size_class, zone);
+	uint16_t kind = kind_of(size_class, zone);
+	struct span *s = span_new(&h->pool, frames, 1, (uint8_t)zone, bytes, kind);
 
-	if (!s && few < h->setup.frames[size_class])
-		s = span_new(&h->pool, few, 1, (uint8_t)zone, bytes, kind_of(size_class, zone));
+	if (!s && few < frames)
+		s = span_new(&h->pool, few, 1, (uint8_t)zone, bytes, kind);
 	if (s) {
 		span_push(&h->partial[zone][size_class], s);
 		h->empty[zone][size_class]++;
+		h->slots[zone][size_class] += s->slots;
 	}
 	return s;
 }
@@ -146,6 +162,7 @@ static int alloc_run(struct size_classes *h, const struct heap_request *r, void 
 	if (!s)
 		return KERR_NO_MEMORY;
 	*out = span_take(&h->pool, s);
+	h->runs++;
 	return 0;
 }
 
@@ -177,6 +194,7 @@ static int take(struct size_classes *h, unsigned size_class, unsigned zone, void
 static void drop(struct size_classes *h, struct span *s, unsigned size_class, unsigned zone)
 {
 	span_unlink(&h->partial[zone][size_class], s);
+	h->slots[zone][size_class] -= s->slots;
 	span_free(&h->pool, s);
 }
 
@@ -367,6 +385,7 @@ static __attribute__((noinline)) int free_slowly(struct size_classes *h, struct 
 	if (s->kind == RUN) {
 		span_return(&h->pool, s, slot);
 		span_free(&h->pool, s);
+		h->runs--;
 	} else if (!m) {
 		put_back(h, s, slot);
 	} else {
@@ -454,6 +473,9 @@ void size_classes_stats(const void *state, struct heap_stats *out)
 	const struct size_classes *h = state;
 
 	span_stats(&h->pool, out);
+	out->slots = h->runs;
+	for (unsigned i = 0; i < ZONES * CLASSES; i++)
+		out->slots += h->slots[i / CLASSES][i % CLASSES];
 	for (uint64_t cpu = 0; cpu < h->setup.cpus; cpu++)
 		for (unsigned i = 0; h->setup.magazine[cpu] && i < SIZE_CLASS_MAGAZINES; i++) {
 			uint64_t count = h->setup.magazine[cpu][i].count;
@@ -473,7 +495,7 @@ int size_classes_walk(const void *state, heap_visit_fn visit, void *ctx)
 
 struct tally {
 	struct heap_violation *v;
-	uint64_t partial, empty;
+	uint64_t partial, empty, slots, runs;
 	uint64_t drawn,
 		drawn_sum; /* slots that are neither vacant nor used; over their addresses */
 };
@@ -507,6 +529,8 @@ static int tally_span(void *ctx, struct span *s)
 		return heap_found(t->v, 5, s, "a span's slots are of its class");
 	t->partial += s->kind != RUN && s->free;
 	t->empty += s->kind != RUN && s->free == s->slots;
+	t->slots += s->kind != RUN ? s->slots : 0;
+	t->runs += s->kind == RUN;
 	tally_drawn(t, s);
 	return 0;
 }
@@ -565,6 +589,7 @@ static int check_list(const struct size_classes *h, unsigned zone, unsigned size
 		t->partial--;
 	}
 	t->empty -= h->empty[zone][size_class];
+	t->slots -= h->slots[zone][size_class];
 	return 0;
 }
 
@@ -580,7 +605,7 @@ int size_classes_check(const void *state, struct heap_violation *v)
 		error = span_each(&h->pool, tally_span, &t);
 	for (unsigned i = 0; !error && i < ZONES * CLASSES; i++)
 		error = check_list(h, i / CLASSES, i % CLASSES, &t);
-	if (!error && (t.partial || t.empty))
+	if (!error && (t.partial || t.empty || t.slots || t.runs != h->runs))
 		return heap_found(v, 6, h, "every span with a vacant slot is in its list");
 	return error ? error : check_magazines(h, &t);
 }

@@ -32,11 +32,13 @@ struct size_classes {
 		uint64_t cpus;			 /* that may have magazines */
 		uint8_t small[(SIZE_CLASS_SMALL_BYTES / 8 + 8) &
 			      ~7u];			  /* class of (bytes + 7) / 8 */
-		uint8_t frames[(SIZE_CLASSES + 7) & ~7u]; /* of a class's spans */
+		uint8_t frames[(SIZE_CLASSES + 7) & ~7u]; /* of a class's spans, at most */
 	} setup;
 	uint64_t setup_sum;
 	struct size_magazine *only; /* with one CPU: its magazines; there is nobody to ask */
-	uint8_t empty[SIZE_CLASS_ZONES][SIZE_CLASSES]; /* empty spans among the partial: 0 or 1 */
+	uint64_t runs;
+	uint32_t slots[SIZE_CLASS_ZONES][SIZE_CLASSES]; /* of all spans */
+	uint8_t empty[SIZE_CLASS_ZONES][SIZE_CLASSES];	/* empty spans among the partial: 0 or 1 */
 	struct span *partial[SIZE_CLASS_ZONES][SIZE_CLASSES];
 };
 

@@ -134,7 +134,7 @@ const struct cli_command cli_commands[] = {
 	  cli_distance },
 	{ "bench", "[NAME]", "measure kmemlab and its allocators against yardsticks",
 	  "Every figure is a ratio to a minimal loop timed in the same run.\n\n  kmemlab bench\n  "
-	  "kmemlab bench frames --json",
+	  "kmemlab bench frames --json\n  kmemlab bench heaps --trace redis-slab.kmt",
 	  cli_bench },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
