@@ -74,7 +74,7 @@ struct trace_encoder {
 	size_t gathered_room;
 	uint64_t *column_values[MOST_COLUMNS]; /* in gathered, NULL: not there */
 	uint32_t *number;		       /* of a distinct value or image */
-	uint8_t *packed, *entries;
+	uint64_t *entries;		       /* the distinct ones, word after word */
 	struct hash_slot *hash;
 	uint32_t generation;
 
@@ -105,7 +105,6 @@ struct trace_encoder *trace_encoder_new(void)
 	encoder->value = encoder->one_column = g_new(uint64_t, TRACE_BLOCK_EVENTS);
 	encoder->stored = g_new(uint64_t, TRACE_BLOCK_EVENTS);
 	encoder->number = g_new(uint32_t, TRACE_BLOCK_EVENTS);
-	encoder->packed = g_malloc(TRACE_BLOCK_EVENTS * TRACE_IMAGE_BYTES);
 	encoder->entries = g_malloc(TRACE_BLOCK_EVENTS * TRACE_IMAGE_BYTES);
 	encoder->hash = g_new0(struct hash_slot, HASH_SLOTS);
 	encoder->parts = g_array_new(FALSE, FALSE, sizeof(struct trace_part));
@@ -133,7 +132,6 @@ void trace_encoder_free(struct trace_encoder *encoder)
 	g_free(encoder->gathered);
 	g_free(encoder->stored);
 	g_free(encoder->number);
-	g_free(encoder->packed);
 	g_free(encoder->entries);
 	g_free(encoder->hash);
 	g_array_free(encoder->parts, TRUE);
@@ -486,73 +484,53 @@ static void lay_lengths(struct trace_encoder *encoder, struct trace_part *part, 
 	g_byte_array_set_size(out, at);
 }
 
-/* Of some packed words: values or images. */
-static inline __attribute__((always_inline)) uint32_t hash_words(const uint8_t *value,
-								 unsigned bytes)
+static inline __attribute__((always_inline)) uint32_t hash_words(const uint64_t *word,
+								 unsigned words)
 {
 	uint64_t hash = 0;
 
-	for (unsigned i = 0; i < bytes; i += 8) {
-		hash = (hash ^ trace_get64(value + i)) * UINT64_C(0x9e3779b97f4a7c15);
+	for (unsigned i = 0; i < words; i++) {
+		hash = (hash ^ word[i]) * UINT64_C(0x9e3779b97f4a7c15);
 		hash ^= hash >> 32;
 	}
 	return (uint32_t)hash;
 }
 
-static inline __attribute__((always_inline)) bool same_words(const uint8_t *a, const uint8_t *b,
-							     unsigned bytes)
+static inline __attribute__((always_inline)) bool same_words(const uint64_t *a, const uint64_t *b,
+							     unsigned words)
 {
 	uint64_t differ = 0;
 
-	for (unsigned i = 0; i < bytes; i += 8)
-		differ |= trace_get64(a + i) ^ trace_get64(b + i);
+	for (unsigned i = 0; i < words; i++)
+		differ |= a[i] ^ b[i];
 	return differ == 0;
 }
 
-/* Numbers the distinct ones among `count` packed values of some words each, in the order of their
- * first appearance. Returns how many there are, or `most` + 1 if there are more than that. */
-static inline __attribute__((always_inline)) uint32_t
-number_words(struct trace_encoder *encoder, uint32_t count, unsigned bytes, uint32_t most)
+/* Numbers the distinct ones among COUNT values in the order of their first appearance. Returns how
+ * many there are, or `most` + 1 if there are more than that. */
+static uint32_t number_values(struct trace_encoder *encoder, const uint64_t *value, uint32_t count,
+			      uint32_t most)
 {
 	struct hash_slot *hash = encoder->hash;
-	uint8_t *entries = encoder->entries;
+	uint64_t *entries = encoder->entries;
 	uint32_t distinct = 0, mask = 255, generation = ++encoder->generation;
 
 	while (mask + 1 < 2 * count)
 		mask = 2 * mask + 1;
 	for (uint32_t i = 0; i < count; i++) {
-		const uint8_t *value = encoder->packed + (size_t)i * bytes;
-		uint32_t at = hash_words(value, bytes) & mask;
-		while (hash[at].generation == generation &&
-		       !same_words(entries + (size_t)hash[at].number * bytes, value, bytes))
+		uint32_t at = hash_words(&value[i], 1) & mask;
+		while (hash[at].generation == generation && entries[hash[at].number] != value[i])
 			at = (at + 1) & mask;
 		struct hash_slot *slot = &hash[at];
 		if (slot->generation != generation) {
 			if (distinct == most)
 				return most + 1;
 			*slot = (struct hash_slot){ generation, distinct };
-			memcpy(entries + (size_t)distinct * bytes, value, bytes);
-			distinct++;
+			entries[distinct++] = value[i];
 		}
 		encoder->number[i] = slot->number;
 	}
 	return distinct;
-}
-
-/* A loop for each size that is usual. */
-static uint32_t number_distinct(struct trace_encoder *encoder, uint32_t count, unsigned bytes,
-				uint32_t most)
-{
-	switch (bytes) {
-	case 8:
-		return number_words(encoder, count, 8, most);
-	case 32:
-		return number_words(encoder, count, 32, most);
-	case 40:
-		return number_words(encoder, count, 40, most);
-	default:
-		return number_words(encoder, count, bytes, most);
-	}
 }
 
 static uint32_t most_entries(uint32_t values, uint32_t limit)
@@ -563,9 +541,7 @@ static uint32_t most_entries(uint32_t values, uint32_t limit)
 /* Distinct values among those gathered, or `most` + 1. */
 static uint32_t count_distinct(struct trace_encoder *encoder, uint32_t most)
 {
-	for (uint32_t i = 0; i < encoder->members; i++)
-		trace_put64(encoder->packed + 8 * (size_t)i, encoder->value[i]);
-	return number_distinct(encoder, encoder->members, 8, most);
+	return number_values(encoder, encoder->value, encoder->members, most);
 }
 
 /* The planes of the members' numbers. */
@@ -598,12 +574,10 @@ static bool encode_scalar(struct trace_encoder *encoder, struct trace_part *part
 	predict(encoder, part);
 	if (choice.coding == CODING_NUMBERS) {
 		uint32_t most = most_entries(encoder->members, TRACE_BLOCK_EVENTS);
-		for (uint32_t i = 0; i < encoder->members; i++)
-			trace_put64(encoder->packed + 8 * (size_t)i, encoder->stored[i]);
-		uint32_t distinct = number_distinct(encoder, encoder->members, 8, most);
+		uint32_t distinct = number_values(encoder, encoder->stored, encoder->members, most);
 		if (distinct > most)
 			return false;
-		g_byte_array_append(out, encoder->entries, 8 * distinct);
+		g_byte_array_append(out, (const guint8 *)encoder->entries, 8 * distinct);
 		lay_numbers(encoder, part, distinct, out);
 	} else {
 		subtract_low(encoder, part);
@@ -737,20 +711,71 @@ static void make_masks(const struct trace_encoder *encoder, uint8_t way, struct 
 	}
 }
 
-/* Packs the words in use of the images of all events. */
-static void pack_images(struct trace_encoder *encoder, const struct masks *masks)
+/* The words in use of an event's image. */
+static inline __attribute__((always_inline)) void image_words(const struct trace_encoder *encoder,
+							      const struct masks *masks, uint32_t i,
+							      unsigned words, uint64_t *out)
 {
-	uint8_t *out = encoder->packed;
+	const uint64_t *mask = masks->of_kind[encoder->kind[i]];
+	const uint8_t *event = (const uint8_t *)&encoder->events[i];
 
+	for (unsigned w = 0; w < words; w++) {
+		memcpy(&out[w], event + 8 * masks->word[w], sizeof(*out));
+		out[w] &= mask[w];
+	}
+}
+
+/* As number_words(), of images as they stand in the events. An event mostly looks like the last one
+ * of its kind. */
+static inline __attribute__((always_inline)) uint32_t
+number_images_of(struct trace_encoder *encoder, const struct masks *masks, unsigned words,
+		 uint32_t most)
+{
+	uint32_t distinct = 0, slots = 255, last[EVENT_KINDS] = { 0 };
+	uint64_t *entries = encoder->entries;
+	struct hash_slot *hash = encoder->hash;
+	uint32_t generation = ++encoder->generation;
+
+	while (slots + 1 < 2 * encoder->count)
+		slots = 2 * slots + 1;
 	for (uint32_t i = 0; i < encoder->count; i++) {
-		const uint64_t *mask = masks->of_kind[encoder->kind[i]];
-		const uint8_t *event = (const uint8_t *)&encoder->events[i];
-		for (unsigned w = 0; w < masks->words; w++, out += 8) {
-			uint64_t word;
-			memcpy(&word, event + 8 * masks->word[w], sizeof(word));
-			word &= mask[w];
-			memcpy(out, &word, sizeof(word));
+		uint64_t image[EVENT_WORDS];
+		image_words(encoder, masks, i, words, image);
+		uint32_t *of_kind = &last[encoder->kind[i]];
+		if (*of_kind < distinct && same_words(entries + *of_kind * words, image, words)) {
+			encoder->number[i] = *of_kind;
+			continue;
 		}
+		uint32_t at = hash_words(image, words) & slots;
+		while (hash[at].generation == generation &&
+		       !same_words(entries + (size_t)hash[at].number * words, image, words))
+			at = (at + 1) & slots;
+		struct hash_slot *slot = &hash[at];
+		if (slot->generation != generation) {
+			if (distinct == most)
+				return most + 1;
+			*slot = (struct hash_slot){ generation, distinct };
+			memcpy(entries + (size_t)distinct * words, image, 8 * words);
+			distinct++;
+		}
+		encoder->number[i] = *of_kind = slot->number;
+	}
+	return distinct;
+}
+
+/* A loop for each size that is usual. */
+static uint32_t number_images(struct trace_encoder *encoder, const struct masks *masks,
+			      uint32_t most)
+{
+	switch (masks->words) {
+	case 1:
+		return number_images_of(encoder, masks, 1, most);
+	case 4:
+		return number_images_of(encoder, masks, 4, most);
+	case 5:
+		return number_images_of(encoder, masks, 5, most);
+	default:
+		return number_images_of(encoder, masks, masks->words, most);
 	}
 }
 
@@ -766,7 +791,8 @@ static void lay_images(struct trace_encoder *encoder, const struct masks *masks,
 		if (!(masks->used >> (8 * masks->word[byte / 8] + byte % 8) & 1))
 			continue;
 		for (uint32_t i = 0; i < distinct; i++)
-			encoder->data->data[at++] = encoder->entries[i * bytes + byte];
+			encoder->data->data[at++] =
+				((const uint8_t *)encoder->entries)[i * bytes + byte];
 	}
 }
 
@@ -800,8 +826,7 @@ static void add_group(struct trace_encoder *encoder, uint8_t column, uint8_t way
 		make_masks(encoder, way, &masks);
 		if (masks.used == 0)
 			return; /* no actor */
-		pack_images(encoder, &masks);
-		distinct = number_distinct(encoder, encoder->count, 8 * masks.words, most);
+		distinct = number_images(encoder, &masks, most);
 		if (distinct <= most)
 			break;
 		put_one_apart(encoder, way);
