@@ -154,6 +154,9 @@ static void replay_block(struct session *session, const struct event *events, in
 
 static int next_block(struct session *session, const struct event **events)
 {
+	/* Decoding alone touches no new memory, and to ask the host is a system call. */
+	if (!trace_reader_at_block_end(session->reader))
+		return trace_reader_next_block(session->reader, events, &session->error);
 	uint64_t before = timer_minor_faults();
 	int count = trace_reader_next_block(session->reader, events, &session->error);
 
@@ -476,6 +479,10 @@ static bool prepare(struct session *session, GError **error)
 	}
 	if (!name_start_handles(session, error))
 		return false;
+	if (config->heap[session->pass] && session->machine->config->highmem)
+		return lab_usage(error,
+				 "machine %s: highmem=on: kernel heaps keep to the direct map",
+				 session->machine->config->name);
 	if (config->heap[session->pass] && !prepare_heap(session, meta, error))
 		return false;
 	if (!session->recorder)
@@ -483,7 +490,8 @@ static bool prepare(struct session *session, GError **error)
 	session->demand = demand_new(machine_huge_order(session->machine->config));
 	session->meter.windows = session->machine->windows;
 	/* Frame allocators keep to the direct map; calibrating takes a tenth of a second. */
-	if (session->heap && session->pass == PASS_NATIVE && recorder_timed(session->recorder))
+	if ((session->heap || config->spaces) && session->pass == PASS_NATIVE &&
+	    recorder_timed(session->recorder))
 		session->meter.cost = window_cost_get();
 	struct recorder_view view = {
 		.ledger = session->ledger,

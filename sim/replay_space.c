@@ -62,6 +62,7 @@ void session_space_booted(struct session *session)
 	space_lab_init(&session->space->lab, session->machine, session->pass, &session->frames,
 		       ledger, (uint32_t)(LEDGER_HANDLE_BASE + session->handles.count));
 	session->space->lab.report = on_report;
+	session->space->lab.meter = &session->meter;
 	session->space->lab.called = on_call;
 	session->space->lab.context = session;
 	processes_init(&session->space->processes, &session->space->lab);
