@@ -24,17 +24,10 @@
 #define LOOK_AHEAD 16 /* events */
 
 const char *const replay_operation_names[OPERATIONS] = {
-	"boot",	       "frame_alloc",
-	"frame_free",  "spaces_start",
-	"spawn",       "fork",
-	"exit",	       "mmap",
-	"munmap",      "mprotect",
-	"brk",	       "switch",
-	"fault_none",  "fault_spurious",
-	"fault_zero",  "fault_zero-table",
-	"fault_fresh", "fault_from-zero",
-	"fault_copy",  "fault_reuse",
-	"fault_bad",   "fault_no-memory",
+	[OPERATION_BOOT] = "boot",
+	[OPERATION_ALLOC] = "frame_alloc",
+	[OPERATION_FREE] = "frame_free",
+	SPACE_CALL_NAMES(OPERATION_SPACE),
 };
 
 const char *const replay_heap_operation_names[OPERATIONS] = { "boot", "heap_alloc", "heap_free" };
@@ -98,6 +91,18 @@ static void replay_event(struct session *session, const struct event *event)
 	default: /* other slots' events, markers, the recorded buddy's story */
 		break;
 	}
+}
+
+/* Objects that are alive before event 0: of a piece cut out of a trace. */
+static void start_objects(struct session *session)
+{
+	struct event event;
+
+	trace_reader_rewind(session->reader);
+	while (going_on(session) &&
+	       trace_reader_next_start(session->reader, &event, &session->error) > 0)
+		if (event.kind == EVENT_HEAP_ALLOC)
+			replay_event(session, &event);
 }
 
 static void audit(struct session *session)
@@ -221,6 +226,8 @@ static void run_start(struct session *session, struct frame_ops *watched)
 		session_heap_start(session, watched);
 	else
 		session_start_state(session);
+	if (session->heap && !session->error)
+		start_objects(session);
 	if (!session->error)
 		audit(session);
 }

@@ -2,9 +2,10 @@
  * The heap slot of a replay: every call into the kernel heap, judged by the heap ledger.
  *
  * The heap has the machine to itself. A recording's frame events include the frames of its own
- * heap, so they are left out, as is the start state: what the frame allocator sees is this heap's
- * demand alone. The frame allocator is handed to the heap behind a watch: ops of the lab that call
- * the real ones and tell the frame ledger.
+ * heap, so they are left out, as are those of the start state: what the frame allocator sees is
+ * this heap's demand alone. Objects of the start section, which a piece cut out of a trace has, are
+ * allocated before event 0. The frame allocator is handed to the heap behind a watch: ops of the
+ * lab that call the real ones and tell the frame ledger.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -311,11 +312,15 @@ uint64_t session_offset(const struct session *session, const void *object)
 
 static void trace_fault(struct session *session, const char *what, uint64_t handle)
 {
+	char *where = session->event == REPLAY_ALL
+			      ? g_strdup("start section")
+			      : g_strdup_printf("event %" G_GUINT64_FORMAT, session->event);
+
 	if (!session->error)
 		g_set_error(&session->error, LAB_ERROR, LAB_ERROR_INPUT,
-			    "trace error: %s: event %" G_GUINT64_FORMAT
-			    ": %s (handle %" G_GUINT64_FORMAT ")",
-			    session->config->trace_path, session->event, what, handle);
+			    "trace error: %s: %s: %s (handle %" G_GUINT64_FORMAT ")",
+			    session->config->trace_path, where, what, handle);
+	g_free(where);
 }
 
 static void note_digest(struct session *session, const void *object)
@@ -463,13 +468,16 @@ void session_heap_alloc(struct session *session, const struct event *event)
 	struct heap_request request = request_for(session, event);
 	uint64_t front = session_guard_widen(session, handle, true, &request);
 	uint32_t site = heap_ledger_site(ledger, event->u.heap.site, event->u.heap.cache);
-	int status = call_heap(session, CALL_ALLOC, event->u.heap.bytes, &request, &at, true);
+	bool start = session->event == REPLAY_ALL; /* not counted */
+	int status = call_heap(session, CALL_ALLOC, event->u.heap.bytes, &request, &at, !start);
 	note_digest(session, status == KERR_OK ? at : NULL);
 	*known = (struct heap_object){ .state = HEAP_OBJECT_FAILED };
-	if (status != KERR_OK) {
+	if (status != KERR_OK && start)
+		session->result->start_failures++;
+	else if (status != KERR_OK)
 		note_failure(session, event, site);
+	if (status != KERR_OK)
 		return;
-	}
 	struct heap_object object = { .offset = session_offset(session, at),
 				      .bytes = MAX(event->u.heap.bytes, 1),
 				      .usable = usable_bytes(session, at),

@@ -219,6 +219,7 @@ static void add_spaces(JsonBuilder *json, const struct run_result *result)
 	add_faults(json, &s->spaces);
 	add_int(json, "copies", s->spaces.copies);
 	add_int(json, "shared", s->spaces.shared);
+	add_int(json, "large_refused", s->spaces.large_refused);
 	add_int(json, "user_frames_peak", s->spaces.user_frames_peak);
 	add_int(json, "processes_peak", s->spaces.spaces_peak);
 	add_table_stats(json, &s->tables);

@@ -56,6 +56,8 @@ static struct spaces_config config_for(const struct machine *machine,
 			.frame_caps = frames->caps,
 			.frames_end = { machine->ram.size >> X86_PAGE_SHIFT },
 			.cpus = machine->config->cpus,
+			.small_only = machine_paging(machine->config) == BOOT_PAGING_32 &&
+				      !machine->config->mmu.features.pse,
 		},
 	};
 
@@ -177,28 +179,6 @@ static const struct frame_ops watched_ops = {
 };
 
 /* ---- calls into the kernel ---- */
-
-const char *const space_call_names[SPACE_CALLS] = {
-	"spaces_start",
-	"spawn",
-	"fork",
-	"exit",
-	"mmap",
-	"munmap",
-	"mprotect",
-	"brk",
-	"switch",
-	"fault_none",
-	"fault_spurious",
-	"fault_zero",
-	"fault_zero-table",
-	"fault_fresh",
-	"fault_from-zero",
-	"fault_copy",
-	"fault_reuse",
-	"fault_bad",
-	"fault_no-memory",
-};
 
 static uint64_t enter(struct space_lab *lab)
 {

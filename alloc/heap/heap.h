@@ -131,6 +131,10 @@ struct heap_ops {
 	/* Reclaims what no root leads to: objects not freed, and what they point to. NULL without
 	 * HEAP_CAP_COLLECTS. */
 	void (*collect)(void *state);
+	/* An owner has just stored VALUE, a pointer to an object or anything else, into an object.
+	 * For collectors that mark while owners go on; others, and other heaps, need not be told.
+	 * May be NULL. */
+	void (*barrier)(void *state, const void *value);
 	/* Gives back every frame that it can do without. May be NULL. */
 	void (*trim)(void *state);
 	void (*stats)(const void *state, struct heap_stats *out);

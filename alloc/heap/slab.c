@@ -510,8 +510,7 @@ const struct heap_ops heap_slab = {
 	.id = "H5",
 	.summary = "object caches in pages cut into equal pieces; colours, magazines, constructors",
 	.caps = HEAP_CAP_FREE | HEAP_CAP_ANY_SIZE | HEAP_CAP_ALIGN | HEAP_CAP_CACHES |
-		HEAP_CAP_GIVES_BACK | HEAP_CAP_FINDS_MISUSE | HEAP_CAP_BOUNDED |
-		HEAP_CAP_OUT_OF_BAND,
+		HEAP_CAP_GIVES_BACK | HEAP_CAP_FINDS_MISUSE | HEAP_CAP_BOUNDED,
 	.options = slab_options,
 	.state_bytes = slab_state_bytes,
 	.init = slab_init,

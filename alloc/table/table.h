@@ -71,6 +71,7 @@ struct table_config {
 	struct pfn frames_first; /* frames that can be page tables or pages: [first, end) */
 	struct pfn frames_end;
 	uint32_t cpus;
+	bool small_only;		    /* the CPU has no large pages in this mode */
 	uint64_t option[TABLE_OPTIONS_MAX]; /* in the order of ops->options */
 };
 
@@ -198,20 +199,19 @@ void table_run(struct tables *t, struct table_root *root);
 void table_settle(struct tables *t);
 
 /* Maps the page of LEVEL's size at VA to PA; both aligned to it. KERR_INVALID: something is mapped
- * there, alignment, a level without leaves, an address outside of the half or kept by the system
- * (ops->kept); KERR_NO_MEMORY, with
- * nothing changed. */
+ * there, a table is linked there, alignment, a level without leaves, an address outside of the half
+ * or kept by the system (ops->kept); KERR_NO_MEMORY, with nothing changed. */
 int table_map(struct tables *t, struct table_root *root, struct vaddr va, struct paddr pa,
 	      unsigned level, unsigned rights) KERR_MUST_CHECK;
 
-/* A page of 4 KiB is present at VA: it maps PA from now on. *OLD: what it was. Invalidates if
- * owed. KERR_NO_MEMORY: a shared zero table could not be taken apart; KERR_INVALID: not mapped by a
- * page of 4 KiB. */
+/* A page is present at VA: its 4 KiB map PA from now on. *OLD: what they were. Invalidates if owed.
+ * KERR_NO_MEMORY: a large page or a shared zero table could not be taken apart; KERR_INVALID: not
+ * mapped. */
 int table_replace(struct tables *t, struct table_root *root, struct vaddr va, struct paddr pa,
 		  unsigned rights, struct table_leaf *old) KERR_MUST_CHECK;
 
-/* The page of 4 KiB at VA gains RIGHTS; it loses none. Nothing is owed (SDM 3, 4.10.4.3).
- * KERR_INVALID: not mapped by a page of 4 KiB. */
+/* The page at VA, of whatever size, gains RIGHTS; it loses none. Nothing is owed (SDM 3, 4.10.4.3).
+ * KERR_INVALID: not mapped. */
 int table_grant(struct tables *t, struct table_root *root, struct vaddr va,
 		unsigned rights) KERR_MUST_CHECK;
 
@@ -235,6 +235,10 @@ int table_protect(struct tables *t, struct table_root *root, struct vaddr va, st
 /* What maps VA. False: nothing. */
 bool table_query(struct tables *t, struct table_root *root, struct vaddr va,
 		 struct table_leaf *leaf);
+
+/* Level of the missing entry on VA's way: what it spans is unmapped, without a table. -1: VA is
+ * mapped. */
+int table_hole(struct tables *t, struct table_root *root, struct vaddr va);
 
 /* Visits what is mapped in [va, end), in address order, shared zero tables included. */
 int table_walk(struct tables *t, struct table_root *root, struct vaddr va, struct vaddr end,

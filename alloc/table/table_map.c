@@ -291,19 +291,27 @@ static bool is_placed(const struct tables *t, const struct table_root *root, str
 {
 	const struct table_geometry *g = t->geometry;
 
-	return level < g->depth && g->level[level].leaf &&
+	return level < g->depth && g->level[level].leaf && !(level && t->config.small_only) &&
 	       !((va.a | pa.a) & (table_span(g, level) - 1)) &&
 	       is_user(t, va) == (root != &t->kernel) && table_canonical(g, va.a).a == va.a &&
 	       !table_is_kept(t, va, table_span(g, level));
 }
 
-/* The shared zero table, if VA is in one, is taken apart. */
+/* The shared zero table, or the large page, if VA is in one, is taken apart. */
 static int own_table(struct tables *t, struct table_root *root, struct vaddr va)
 {
 	struct table_path path;
+	int error = 0;
 
-	table_descend(t, root, va, 1, &path);
-	return table_is_zero(t, path.level, path.entry) ? table_take_apart(t, root, va, &path) : 0;
+	do {
+		table_descend(t, root, va, 1, &path);
+		if (!(path.entry & X86_PTE_P) ||
+		    (!table_is_leaf(t->geometry, path.level, path.entry) &&
+		     !table_is_zero(t, path.level, path.entry)))
+			return 0;
+		error = table_take_apart(t, root, va, &path);
+	} while (!error);
+	return error;
 }
 
 int table_map(struct tables *t, struct table_root *root, struct vaddr va, struct paddr pa,
@@ -354,16 +362,24 @@ int table_grant(struct tables *t, struct table_root *root, struct vaddr va, unsi
 	uint64_t lift = rights & TABLE_EXEC ? t->geometry->no_execute : 0;
 
 	table_descend(t, root, va, 0, &path);
-	if (path.level > 0 || !(path.entry & X86_PTE_P))
+	if (!(path.entry & X86_PTE_P))
 		return KERR_INVALID;
-	void *entries = t->ops->open(t, root, 0, va, path.frame[0]);
-	unsigned index = frame_index(t, 0, va);
+	void *entries = t->ops->open(t, root, path.level, va, path.frame[path.level]);
+	unsigned index = frame_index(t, path.level, va);
 	uint64_t was = path.entry;
 
 	while (!entry_swap(t, entries, index, &was, (was | gain) & ~lift))
 		;
 	t->ops->close(t, entries);
 	return 0;
+}
+
+int table_hole(struct tables *t, struct table_root *root, struct vaddr va)
+{
+	struct table_path path;
+
+	table_descend(t, root, va, 0, &path);
+	return path.entry & X86_PTE_P ? -1 : (int)path.level;
 }
 
 bool table_query(struct tables *t, struct table_root *root, struct vaddr va,

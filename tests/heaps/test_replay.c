@@ -1,6 +1,7 @@
 /* Heaps under the lab's replay: both builds, twice, judged by the heap ledger, which must see what
  * a rogue heap does wrong; and the bound that TLSF promises, in counted loads. */
 #include <check.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "sim/check_heap.h"
@@ -163,6 +164,49 @@ START_TEST(tlsf_costs_the_same_however_many_holes_there_are)
 	       "first fit: %lu accesses with 10 holes, %lu with 2000: this "
 	       "test would see no search",
 	       few, many);
+}
+END_TEST
+
+/* ---- H10's pause ---- */
+
+/* Most loads and stores of one allocation of 256 bytes while many come and go, beside LIVE others
+ * that stay. */
+static uint64_t longest_with(unsigned live, bool steps)
+{
+	struct replay_config config;
+	struct replay_result result;
+	uint64_t handle = 1;
+
+	story_free(story);
+	set_up();
+	for (; handle <= live; handle++)
+		add(EVENT_HEAP_ALLOC, handle, 1000);
+	for (unsigned i = 0; i < 16000; i++, handle++) {
+		add(EVENT_HEAP_ALLOC, handle, 256);
+		add(EVENT_HEAP_FREE, handle, 0);
+	}
+	config = config_of("collector");
+	config.heap_config.option[2] = steps;
+	config.heap_config.option[3] = 256;
+	story_pass(&config, PASS_PROBED, &result);
+	expect(result.violations == 0, "%s", story_describe(&result));
+	uint64_t most = result.row[OPERATION_ALLOC][8].most_accesses;
+	replay_result_clear(&result);
+	return most;
+}
+
+START_TEST(a_collectors_pause_in_steps_does_not_grow_with_the_heap)
+{
+	uint64_t few = longest_with(500, true), many = longest_with(2000, true);
+	uint64_t once_few = longest_with(500, false), once_many = longest_with(2000, false);
+
+	printf("# longest allocation, loads and stores: in steps %lu with 500 objects, %lu with "
+	       "2000; at once %lu, %lu\n",
+	       few, many, once_few, once_many);
+	expect(many <= few + few / 4 && many < 20000, "%lu with 500 objects, %lu with 2000", few,
+	       many);
+	expect(once_many > 2 * once_few && once_many > 10 * many,
+	       "at once %lu and %lu: this test would see no pause", once_few, once_many);
 }
 END_TEST
 
@@ -464,6 +508,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_add_loop_test(tcase, runs_and_passes_agree, 0, (int)heaps());
 	tcase_add_test(tcase, tlsf_costs_the_same_however_many_holes_there_are);
+	tcase_add_test(tcase, a_collectors_pause_in_steps_does_not_grow_with_the_heap);
 	tcase_add_loop_test(tcase, the_ledger_sees_what_a_rogue_heap_does, 0, ROGUES);
 	tcase_add_test(tcase, check_shrinks_what_a_rogue_heap_does_wrong);
 	tcase_add_test(tcase, a_trace_that_frees_what_is_not_there_is_refused);

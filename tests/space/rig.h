@@ -18,6 +18,7 @@ struct rig_config {
 	unsigned cpus;			    /* 0: 1 */
 	bool large_tlb;
 	unsigned tlb_sets;     /* of 8 ways, with large_tlb; 0: 256 */
+	bool no_pse;	       /* 32-bit mode without large pages */
 	enum kernel_pass pass; /* probed: what the kernel does goes through the TLBs too */
 };
 
