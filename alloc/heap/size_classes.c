@@ -48,7 +48,8 @@
 #define RUN	  CLASSES /* kind of a span that is one object */
 #define ZONES	  SIZE_CLASS_ZONES
 
-#define SLOTS_WANTED 8u
+#define SLOTS_WANTED	   8u
+#define SPAN_FRAMES_COMMON 4u
 
 /* Bytes of a magazine's objects, at most: a CPU keeps little of the larger classes. */
 #define MAGAZINE_BYTES 16384u
@@ -83,6 +84,9 @@ static uint8_t frames_for(uint64_t bytes)
 	while (frames < SPAN_FRAMES_MAX &&
 	       (frames * FRAME_BYTES / bytes < SLOTS_WANTED ||
 		frames * FRAME_BYTES % bytes > frames * FRAME_BYTES / 8))
+		frames *= 2;
+	/* Many objects a span: few spans, whose first lines stay in the processor's cache. */
+	while (frames < SPAN_FRAMES_COMMON && 2 * frames * FRAME_BYTES / bytes <= SPAN_SLOTS_MAX)
 		frames *= 2;
 	return (uint8_t)frames;
 }
