@@ -58,14 +58,17 @@ def finding(experiment: Experiment) -> str:
         if not bounds or not held:
             continue
         limit = max(bounds)
-        beyond = [f"{heap} {wording.significant(value)}" for heap, value in held.items()
-                  if value > limit]
+        beyond = {heap: value for heap, value in held.items() if value > limit}
         inside = {heap: value for heap, value in held.items() if value <= limit}
         worst = max(inside, key=inside.__getitem__, default=None)
         words = [f"{worst} with {wording.significant(inside[worst])} times is the worst that "
                  "stays below it"] if worst else []
-        words += [f"beyond it {wording.plural(len(beyond), 'heap')}: {', '.join(beyond)}"
-                  ] if beyond else []
+        if beyond:
+            names = sorted(beyond, key=lambda heap: -beyond[heap])
+            several = len(names) > 1
+            words.append(f"{wording.named(names)} {'lie' if several else 'lies'} beyond it, with "
+                         f"{'up to ' if several else ''}"
+                         f"{wording.significant(beyond[names[0]])} times")
         clauses.append(f"on {scenario} Robson's bound is {wording.significant(limit)}: "
                        + ", ".join(words))
     if not clauses:

@@ -45,6 +45,7 @@ def document(experiment: Experiment) -> str:
     body = element("body", joined([
         report_parts.heading(experiment),
         report_parts.alarms(experiment),
+        report_parts.contents(experiment),
         report_parts.what_was_run(experiment),
         *[report_parts.chapter(part, pictures(experiment, plan(part)))
           for part in experiment.parts()],

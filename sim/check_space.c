@@ -15,7 +15,7 @@
 #include "workloads/trace.h"
 
 #define CPUS	      3
-#define RAM_BYTES     (24ull << 20)
+#define RAM_BYTES     (40ull << 20)
 #define PROCESSES_MAX 12
 #define SHRINK_TRIALS 2000
 #define AUDITS	      20
@@ -143,6 +143,7 @@ static void on_faulted(void *context, const struct space_report *report)
 	struct trial *trial = context;
 
 	trial->counts.faults++;
+	trial->counts.large += report->fault == SPACE_FAULT_LARGE;
 }
 
 /* ---- random events ---- */
@@ -183,6 +184,8 @@ static struct event region_event(struct trial *trial, uint32_t process, unsigned
 		event.u.region.bytes = random_pages(trial, page) * FRAME_BYTES;
 	}
 	event.u.region.rights = rights[random_below(&trial->random, sizeof(rights))];
+	if (kind == EVENT_MMAP && random_below(&trial->random, 3) == 0)
+		event.u.region.rights |= RIGHT_LARGE;
 	return event;
 }
 
@@ -616,6 +619,7 @@ static void add_counts(struct check_space_report *report, const struct trial *tr
 	report->faults += trial->counts.faults;
 	report->unserved += trial->counts.unserved;
 	report->refused_touches += trial->counts.refused_touches;
+	report->large += trial->counts.large;
 }
 
 static bool try_cell(struct cell *cell, const GArray *events, struct check_space_report *report,

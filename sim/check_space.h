@@ -35,6 +35,7 @@ struct check_space_report {
 	uint64_t configurations, refused;
 	uint64_t operations, touches, faults, unserved; /* done; served or refused; no memory */
 	uint64_t refused_touches;
+	uint64_t large; /* large pages mapped */
 	bool failed;
 	char *where;	  /* configuration */
 	char *message;	  /* what is wrong */

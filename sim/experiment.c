@@ -326,6 +326,7 @@ static void make_cells(const struct lists *lists, struct experiment *experiment,
 
 static void cell_free(gpointer data)
 {
+	experiment_cell_free(data);
 }
 
 static bool same_run_twice(const struct ini *ini, const struct experiment *experiment,

@@ -58,6 +58,7 @@ struct machine_config {
 	uint32_t leaf_bytes;   /* of the direct map; 4096, 2 MiB or 4 MiB, 1 GiB */
 	bool paging;	       /* false: CR0.PG stays 0 (i386 only) */
 	enum boot_paging mode; /* of page tables; BOOT_PAGING_NONE: the architecture's own */
+	bool highmem;	       /* i386: RAM beyond the direct map is used, too */
 	bool many_directories; /* i386: a 512 MiB direct map, and room for 65,536 directories */
 	unsigned cpus;
 	uint32_t windows; /* live fills at most (window.h) */
@@ -86,8 +87,8 @@ struct machine_config *machine_config_from_map(const char *name, const GArray *m
 struct machine_config *machine_config_copy(const struct machine_config *config);
 void machine_config_free(struct machine_config *config);
 /* `--set machine.KEY=VALUE`: arch (x86_64, i386), leaf (4K, 2M, 4M, 1G), paging (on, off, 32, pae,
- * 4level, 5level), layout (classic, directories), cpu (mmu preset), windows (fills), stale-check
- * (on, off), mmu.FIELD. */
+ * 4level, 5level), layout (classic, directories), highmem (on, off), cpu (mmu preset), windows
+ * (fills), stale-check (on, off), mmu.FIELD. */
 bool machine_config_set(struct machine_config *config, const char *key, const char *value,
 			GError **error);
 /* Cuts or extends the highest usable ranges so that usable RAM adds up to BYTES (whole frames). */

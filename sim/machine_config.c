@@ -200,6 +200,16 @@ static bool set_layout(struct machine_config *config, const char *value)
 	return config->many_directories || strcmp(value, "classic") == 0;
 }
 
+static bool set_highmem(struct machine_config *config, const char *value)
+{
+	bool on;
+
+	if (!set_switch(value, &on))
+		return false;
+	config->highmem = on;
+	return true;
+}
+
 static bool set_stale_check(struct machine_config *config, const char *value)
 {
 	bool on;
@@ -242,6 +252,7 @@ bool machine_config_set(struct machine_config *config, const char *key, const ch
 		{ "cpu", set_cpu, "tiny, pentium, skylake or zen4" },
 		{ "paging", set_paging, "on, off, 32, pae, 4level or 5level" },
 		{ "layout", set_layout, "classic or directories" },
+		{ "highmem", set_highmem, "on or off" },
 		{ "windows", set_windows, "16 to 16384" },
 		{ "stale-check", set_stale_check, "on or off" },
 	};

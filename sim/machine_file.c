@@ -7,8 +7,8 @@
 #include "workloads/memory_map.h"
 
 /* In this order, whatever the file's: arch decides about leaf. */
-static const char *const machine_keys[] = { "arch",   "cpu",	 "paging",     "leaf",
-					    "layout", "windows", "stale-check" };
+static const char *const machine_keys[] = { "arch",   "cpu",	 "paging",  "leaf",
+					    "layout", "highmem", "windows", "stale-check" };
 static const char *const other_machine_keys[] = { "name", "ram" };
 
 bool machine_file_is(const char *text)

@@ -230,12 +230,13 @@ static enum process_outcome change(struct processes *p, struct process *process,
 	switch (event->kind) {
 	case EVENT_MMAP:
 		return of_status(
-			space_lab_map(lab, process->space, base, end, event->u.region.rights & 7));
+			space_lab_map(lab, process->space, base, end,
+				      event->u.region.rights & (SPACE_RIGHTS | SPACE_LARGE)));
 	case EVENT_MUNMAP:
 		return of_status(space_lab_unmap(lab, process->space, base, end));
 	case EVENT_MPROTECT:
 		return of_status(space_lab_protect(lab, process->space, base, end,
-						   event->u.region.rights & 7));
+						   event->u.region.rights & SPACE_RIGHTS));
 	default:
 		return of_status(space_lab_brk(lab, process->space, event->u.region.address));
 	}

@@ -24,17 +24,10 @@
 #define LOOK_AHEAD 16 /* events */
 
 const char *const replay_operation_names[OPERATIONS] = {
-	"boot",	       "frame_alloc",
-	"frame_free",  "spaces_start",
-	"spawn",       "fork",
-	"exit",	       "mmap",
-	"munmap",      "mprotect",
-	"brk",	       "switch",
-	"fault_none",  "fault_spurious",
-	"fault_zero",  "fault_zero-table",
-	"fault_fresh", "fault_from-zero",
-	"fault_copy",  "fault_reuse",
-	"fault_bad",   "fault_no-memory",
+	[OPERATION_BOOT] = "boot",
+	[OPERATION_ALLOC] = "frame_alloc",
+	[OPERATION_FREE] = "frame_free",
+	SPACE_CALL_NAMES(OPERATION_SPACE),
 };
 
 const char *const replay_heap_operation_names[OPERATIONS] = { "boot", "heap_alloc", "heap_free" };
@@ -166,6 +159,9 @@ static void replay_block(struct session *session, const struct event *events, in
 
 static int next_block(struct session *session, const struct event **events)
 {
+	/* Decoding alone touches no new memory, and to ask the host is a system call. */
+	if (!trace_reader_at_block_end(session->reader))
+		return trace_reader_next_block(session->reader, events, &session->error);
 	uint64_t before = timer_minor_faults();
 	int count = trace_reader_next_block(session->reader, events, &session->error);
 
@@ -191,6 +187,11 @@ static void keep_heap_result(struct session *session)
 	kept->totals = *heap_ledger_totals(session->heap->ledger);
 	memcpy(kept->sizes, heap_ledger_sizes(session->heap->ledger), sizeof(kept->sizes));
 	kept->frame_requests = session->heap->frame_requests;
+	kept->points = heap_ledger_points(session->heap->ledger);
+	kept->metadata_at_peak = session->heap->metadata_at_peak;
+	kept->objects_at_peak = session->heap->objects_at_peak;
+	kept->worst_alloc = session->heap->worst_alloc;
+	kept->worst_free = session->heap->worst_free;
 	kept->state_bytes = session->heap->state_bytes;
 	kept->kept_bytes = session->heap->kept_bytes;
 	kept->sites = g_array_new(FALSE, FALSE, sizeof(struct heap_site));
@@ -485,6 +486,10 @@ static bool prepare(struct session *session, GError **error)
 	}
 	if (!name_start_handles(session, error))
 		return false;
+	if (config->heap[session->pass] && session->machine->config->highmem)
+		return lab_usage(error,
+				 "machine %s: highmem=on: kernel heaps keep to the direct map",
+				 session->machine->config->name);
 	if (config->heap[session->pass] && !prepare_heap(session, meta, error))
 		return false;
 	if (!session->recorder)
@@ -594,6 +599,7 @@ void replay_result_clear(struct replay_result *result)
 	g_clear_pointer(&result->violation_list, g_ptr_array_unref);
 	g_clear_pointer(&result->metrics, g_free);
 	g_clear_pointer(&result->heap.sites, g_array_unref);
+	g_clear_pointer(&result->heap.points, g_array_unref);
 	g_clear_pointer(&result->heap.caches, g_ptr_array_unref);
 	contiguity_clear(&result->spaces.contiguity);
 	space_series_fini(&result->spaces.series);

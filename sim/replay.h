@@ -90,6 +90,13 @@ struct replay_heap {
 	uint64_t state_bytes, kept_bytes;
 	uint64_t held_after_all; /* frames, when everything was freed */
 	uint64_t frame_requests; /* of the heap, in the whole pass */
+	GArray *points;		 /* struct heap_point */
+	/* Bytes of state and of held frames without room for objects, and objects, about when most
+	 * bytes lived. */
+	uint64_t metadata_at_peak, objects_at_peak;
+	struct replay_worst {
+		uint64_t accesses, event;
+	} worst_alloc, worst_free; /* probed pass; the frame allocator's accesses are not in them */
 };
 
 struct replay_row {

@@ -50,6 +50,12 @@ static void to_frames(struct session *session, bool enter)
 		probe_heap(!enter);
 }
 
+/* Of the operation under way, so far; 0 where they are not counted. */
+static uint64_t accesses(const struct session *session)
+{
+	return session->heap->counters ? replay_accesses(session->heap->counters) : 0;
+}
+
 /* The lab's own time is not the heap's. */
 static void charge_lab(struct session *session, uint64_t since)
 {
@@ -65,16 +71,18 @@ static int watched_alloc(void *state, const struct frame_request *request, struc
 
 	if (++session->heap->frame_requests == session->config->fail_frames)
 		return KERR_NO_MEMORY;
+	uint64_t before = accesses(session);
 	to_frames(session, true);
 	int status = session->kernel->frame_alloc(&frames, request, out);
 	to_frames(session, false);
+	session->heap->frame_accesses += accesses(session) - before;
 	uint64_t since = session->timed ? timer_start() : 0;
 	trap_kernel_end();
 	if (status == KERR_OK) {
 		if (!session->config->unjudged &&
-		    ledger_take(session->ledger, out->first.n, out->frames, request->frames,
-				request->align_frames, HEAP_OWNER, request->mobility,
-				&finding) != LEDGER_OK)
+		    ledger_take(session->ledger, out->first.n, out->frames,
+				MAX(request->frames, out->frames), request->align_frames,
+				HEAP_OWNER, request->mobility, &finding) != LEDGER_OK)
 			session_ledger_violation(session, "allocation for the heap", &finding);
 		heap_ledger_held(session->heap->ledger, out->frames);
 		session_guard_frames(session, out);
@@ -100,9 +108,11 @@ static int watched_free(void *state, const struct frame_block *block)
 	session_guard_frames(session, block);
 	trap_kernel_begin();
 	charge_lab(session, since);
+	uint64_t before = accesses(session);
 	to_frames(session, true);
 	int status = session->kernel->frame_free(&frames, block);
 	to_frames(session, false);
+	session->heap->frame_accesses += accesses(session) - before;
 	return status;
 }
 
@@ -234,6 +244,16 @@ static int enter(struct session *session, enum call call, const struct heap_requ
 	return status;
 }
 
+static void note_worst(struct session *session, enum call call, uint64_t made)
+{
+	struct session_heap *heap = session->heap;
+	struct replay_worst *worst = call == CALL_FREE ? &heap->worst_free : &heap->worst_alloc;
+
+	made -= heap->frame_accesses;
+	if (call != CALL_REALLOC && made > worst->accesses)
+		*worst = (struct replay_worst){ made, session->event };
+}
+
 /* One operation, watched and timed. BYTES decides the row that it is charged to. */
 static int call_heap(struct session *session, enum call call, uint64_t bytes,
 		     const struct heap_request *request, void **object, bool count)
@@ -245,6 +265,8 @@ static int call_heap(struct session *session, enum call call, uint64_t bytes,
 	if (session->pass == PASS_PROBED)
 		row->operations += count;
 	uint64_t before = replay_accesses(&row->counters);
+	session->heap->counters = count ? &row->counters : NULL;
+	session->heap->frame_accesses = 0;
 	session->heap->lab_ticks = 0;
 	heap_begin(session, PROBE_RUN, count ? &row->counters : NULL);
 	uint64_t start = session_start(session);
@@ -253,6 +275,8 @@ static int call_heap(struct session *session, enum call call, uint64_t bytes,
 	uint64_t stop = session->timed ? timer_stop() : 0;
 	heap_leave(session);
 	replay_row_most(row, before);
+	note_worst(session, call, replay_accesses(&row->counters) - before);
+	session->heap->counters = NULL;
 	if (session->timed && count)
 		recorder_latency(
 			session->recorder, call == CALL_FREE ? OPERATION_FREE : OPERATION_ALLOC,
@@ -409,6 +433,24 @@ static uint64_t usable_bytes(const struct session *session, const void *object)
 	return heap->ops->usable(heap->state, object);
 }
 
+/* After an operation. What the heap keeps for itself is asked for at new peaks, a 64th apart. */
+static void tick(struct session *session)
+{
+	struct session_heap *heap = session->heap;
+	const struct heap_totals *totals = heap_ledger_totals(heap->ledger);
+	struct heap_stats stats = { 0 };
+
+	heap_ledger_tick(heap->ledger);
+	if (totals->live_bytes <= heap->peak_noted + heap->peak_noted / 64)
+		return;
+	heap_begin(session, PROBE_CHECK, NULL);
+	heap->heap.ops->stats(heap->heap.state, &stats);
+	heap_leave(session);
+	heap->peak_noted = totals->live_bytes;
+	heap->metadata_at_peak = heap->state_bytes + stats.kept_bytes;
+	heap->objects_at_peak = totals->live_objects;
+}
+
 void session_heap_alloc(struct session *session, const struct event *event)
 {
 	struct heap_ledger *ledger = session->heap->ledger;
@@ -453,7 +495,7 @@ void session_heap_alloc(struct session *session, const struct event *event)
 	}
 	session_guard_born(session, handle, front, false);
 	heap_contents_write((char *)at + front, handle, 0, object.bytes);
-	heap_ledger_tick(ledger);
+	tick(session);
 }
 
 /* Whether an object still holds what was written, and is still its owner's in the heap's eyes. */
@@ -512,7 +554,7 @@ void session_heap_release(struct session *session, const struct event *event)
 		return;
 	}
 	give(session, handle, true);
-	heap_ledger_tick(session->heap->ledger);
+	tick(session);
 }
 
 /* The object is where the heap says that it is now: AT, with KEEP bytes of before; or, where it was
@@ -547,7 +589,7 @@ static void settle(struct session *session, const struct event *event, char *at,
 		session_guard_born(session, handle, front, true);
 		heap_contents_write(at + front, handle, keep, bytes);
 	}
-	heap_ledger_tick(ledger);
+	tick(session);
 }
 
 void session_heap_resize(struct session *session, const struct event *event)
@@ -597,6 +639,8 @@ void session_heap_sample(void *context, struct result *result, uint64_t event, u
 		.kept_bytes = stats.kept_bytes,
 		.failures = session->result->failures,
 		.internal_percent = heap_report_waste(totals->live_bytes, totals->usable_bytes),
+		.slots = stats.slots,
+		.vacant_slots_percent = heap_report_waste(totals->live_objects, stats.slots),
 	};
 	result_heap_sample(result, &row);
 }
@@ -605,6 +649,7 @@ void session_heap_sample(void *context, struct result *result, uint64_t event, u
 
 struct heap_audit {
 	const struct session *session;
+	uint64_t extents; /* objects and free ones */
 	uint64_t objects, bytes;
 	bool strange; /* an object that nobody has was seen */
 	uint64_t stranger;
@@ -614,6 +659,7 @@ static int audit_extent(void *context, const struct heap_extent *extent)
 {
 	struct heap_audit *audit = context;
 
+	audit->extents++;
 	if (extent->state == HEAP_USED) {
 		uint64_t offset = session_offset(audit->session, extent->at);
 		audit->objects++;
@@ -644,6 +690,12 @@ static void compare(struct session *session)
 		g_snprintf(message, sizeof(message),
 			   "heap %s: counts %" PRIu64 " frames held, not %" PRIu64, heap->ops->name,
 			   stats.held_frames, totals->held_frames);
+		session_violation(session, "stats", 0, message);
+	}
+	if (stats.slots && stats.slots != audit.extents) {
+		g_snprintf(message, sizeof(message),
+			   "heap %s: counts %" PRIu64 " slots, walk() shows %" PRIu64,
+			   heap->ops->name, stats.slots, audit.extents);
 		session_violation(session, "stats", 0, message);
 	}
 	bool exact = audit.objects == totals->live_objects && audit.bytes == totals->usable_bytes;

@@ -50,7 +50,7 @@ static const struct {
 	[FRAMES] = { "frames.bin", NULL, false },
 	[HEAP] = { "heap.csv",
 		   "event,time_ns,live_objects,live_bytes,usable_bytes,held_frames,kept_bytes,"
-		   "failures,internal_percent\n",
+		   "failures,internal_percent,slots,vacant_slots_percent\n",
 		   false },
 	[HEAP_SITES] = { "heap_sites.csv",
 			 "site,cache,allocs,frees,failures,moved_cpu,requested_bytes,usable_bytes,"
@@ -381,7 +381,10 @@ void result_heap_sample(struct result *result, const struct result_heap_sample *
 	      ",%" PRIu64,
 	      row->event, row->time_ns, row->live_objects, row->live_bytes, row->usable_bytes,
 	      row->held_frames, row->kept_bytes, row->failures);
-	print_fraction(result, HEAP, row->internal_percent);
+	char text[G_ASCII_DTOSTR_BUF_SIZE];
+	print(result, HEAP, ",%s,%" PRIu64,
+	      g_ascii_formatd(text, sizeof(text), "%.6f", row->internal_percent), row->slots);
+	print_fraction(result, HEAP, row->vacant_slots_percent);
 }
 
 /* A name in quotes where CSV needs them. */

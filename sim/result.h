@@ -85,6 +85,8 @@ struct result_heap_sample {
 	uint64_t event, time_ns;
 	uint64_t live_objects, live_bytes, usable_bytes, held_frames, kept_bytes, failures;
 	double internal_percent;
+	uint64_t slots;
+	double vacant_slots_percent; /* of them */
 };
 void result_heap_sample(struct result *result, const struct result_heap_sample *row);
 struct result_heap_site {

@@ -65,7 +65,9 @@ static void add_heap(JsonBuilder *json, const struct run_result *result)
 	if (!has_heap(result))
 		return;
 	json_builder_set_member_name(json, "heap");
-	json_builder_add_value(json, heap_report_json(&run_speaker(result)->heap));
+	const struct replay_heap *probed =
+		result->done[PASS_PROBED] ? &result->pass[PASS_PROBED].heap : NULL;
+	json_builder_add_value(json, heap_report_json(&run_speaker(result)->heap, probed));
 }
 
 static void add_violations(JsonBuilder *json, const struct run_result *result)
@@ -217,6 +219,7 @@ static void add_spaces(JsonBuilder *json, const struct run_result *result)
 	add_faults(json, &s->spaces);
 	add_int(json, "copies", s->spaces.copies);
 	add_int(json, "shared", s->spaces.shared);
+	add_int(json, "large_refused", s->spaces.large_refused);
 	add_int(json, "user_frames_peak", s->spaces.user_frames_peak);
 	add_int(json, "processes_peak", s->spaces.spaces_peak);
 	add_table_stats(json, &s->tables);

@@ -32,6 +32,11 @@ struct session_heap {
 	uint64_t lab_ticks;  /* the lab's own, within the present operation */
 	uint64_t kept_bytes; /* by the heap's stats, at the last audit */
 	uint64_t frame_requests;
+	uint64_t frame_accesses; /* of the frame allocator, within the present operation */
+	const struct probe_counters *counters; /* of the present operation; NULL: not counted */
+	struct replay_worst worst_alloc, worst_free;
+	uint64_t peak_noted; /* live bytes at which metadata was looked at */
+	uint64_t metadata_at_peak, objects_at_peak;
 	bool moving; /* a realloc is under way, which copies */
 };
 

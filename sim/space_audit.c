@@ -51,6 +51,16 @@ static bool on_table(void *context, struct vaddr va, unsigned level, struct pfn 
 	return false;
 }
 
+static void on_frame(struct audit *a, struct pfn frame, bool writable)
+{
+	a->leaves++;
+	want_owned(a, frame, "is mapped for a user, and nobody gave it");
+	gsize users = GPOINTER_TO_SIZE(g_hash_table_lookup(a->users, key_of(frame)));
+	g_hash_table_insert(a->users, key_of(frame), GSIZE_TO_POINTER(users + 1));
+	if (writable)
+		g_hash_table_add(a->writers, key_of(frame));
+}
+
 static void on_leaf(void *context, struct vaddr va, unsigned level, uint64_t entry)
 {
 	struct audit *a = context;
@@ -62,12 +72,8 @@ static void on_leaf(void *context, struct vaddr va, unsigned level, uint64_t ent
 			complain(a, frame, "is the zero frame, and may be written");
 		return;
 	}
-	a->leaves++;
-	want_owned(a, frame, "is mapped for a user, and nobody gave it");
-	gsize users = GPOINTER_TO_SIZE(g_hash_table_lookup(a->users, key_of(frame)));
-	g_hash_table_insert(a->users, key_of(frame), GSIZE_TO_POINTER(users + 1));
-	if (entry & X86_PTE_RW)
-		g_hash_table_add(a->writers, key_of(frame));
+	for (uint64_t i = 0; i < table_span(a->t->geometry, level) >> X86_PAGE_SHIFT; i++)
+		on_frame(a, pfn_add(frame, i), entry & X86_PTE_RW);
 }
 
 static void on_user(gpointer key, gpointer value, gpointer context)

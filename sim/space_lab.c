@@ -56,6 +56,8 @@ static struct spaces_config config_for(const struct machine *machine,
 			.frame_caps = frames->caps,
 			.frames_end = { machine->ram.size >> X86_PAGE_SHIFT },
 			.cpus = machine->config->cpus,
+			.small_only = machine_paging(machine->config) == BOOT_PAGING_32 &&
+				      !machine->config->mmu.features.pse,
 		},
 	};
 
@@ -178,28 +180,6 @@ static const struct frame_ops watched_ops = {
 
 /* ---- calls into the kernel ---- */
 
-const char *const space_call_names[SPACE_CALLS] = {
-	"spaces_start",
-	"spawn",
-	"fork",
-	"exit",
-	"mmap",
-	"munmap",
-	"mprotect",
-	"brk",
-	"switch",
-	"fault_none",
-	"fault_spurious",
-	"fault_zero",
-	"fault_zero-table",
-	"fault_fresh",
-	"fault_from-zero",
-	"fault_copy",
-	"fault_reuse",
-	"fault_bad",
-	"fault_no-memory",
-};
-
 static uint64_t enter(struct space_lab *lab)
 {
 	if (lab->pass == PASS_PROBED) {
@@ -265,7 +245,8 @@ int space_lab_start(struct space_lab *lab, const struct space_choice *choice)
 	machine_set_cpu(machine, 0);
 	config.tables.frames = (struct frames){ &watched_ops, lab };
 	config.tables.reach.direct = machine->params.direct_map;
-	config.tables.reach.direct_end = config.tables.frames_end;
+	config.tables.reach.direct_end.n =
+		MIN(config.tables.frames_end.n, machine->params.direct_map_bytes >> X86_PAGE_SHIFT);
 	uint64_t start = enter(lab);
 	int status = kernel_of(lab)->init(
 		&config, machine_pointer(machine, vaddr_add(machine->params.direct_map, room.a)),

@@ -65,7 +65,24 @@ enum space_call {
 	SPACE_CALL_FAULT,
 	SPACE_CALLS = SPACE_CALL_FAULT + SPACE_FAULTS
 };
-extern const char *const space_call_names[SPACE_CALLS]; /* "spawn", ..., "fault_copy", ... */
+/* Their names from index BASE of an array on. */
+#define SPACE_CALL_NAMES(base)                                                                    \
+	[(base) + SPACE_CALL_START] = "spaces_start", [(base) + SPACE_CALL_SPAWN] = "spawn",      \
+		  [(base) + SPACE_CALL_FORK] = "fork", [(base) + SPACE_CALL_EXIT] = "exit",       \
+		  [(base) + SPACE_CALL_MMAP] = "mmap", [(base) + SPACE_CALL_MUNMAP] = "munmap",   \
+		  [(base) + SPACE_CALL_MPROTECT] = "mprotect", [(base) + SPACE_CALL_BRK] = "brk", \
+		  [(base) + SPACE_CALL_SWITCH] = "switch",                                        \
+		  [(base) + SPACE_CALL_FAULT + SPACE_FAULT_NONE] = "fault_none",                  \
+		  [(base) + SPACE_CALL_FAULT + SPACE_FAULT_SPURIOUS] = "fault_spurious",          \
+		  [(base) + SPACE_CALL_FAULT + SPACE_FAULT_ZERO] = "fault_zero",                  \
+		  [(base) + SPACE_CALL_FAULT + SPACE_FAULT_ZERO_TABLE] = "fault_zero-table",      \
+		  [(base) + SPACE_CALL_FAULT + SPACE_FAULT_FRESH] = "fault_fresh",                \
+		  [(base) + SPACE_CALL_FAULT + SPACE_FAULT_LARGE] = "fault_large",                \
+		  [(base) + SPACE_CALL_FAULT + SPACE_FAULT_FROM_ZERO] = "fault_from-zero",        \
+		  [(base) + SPACE_CALL_FAULT + SPACE_FAULT_COPY] = "fault_copy",                  \
+		  [(base) + SPACE_CALL_FAULT + SPACE_FAULT_REUSE] = "fault_reuse",                \
+		  [(base) + SPACE_CALL_FAULT + SPACE_FAULT_BAD] = "fault_bad",                    \
+		  [(base) + SPACE_CALL_FAULT + SPACE_FAULT_NO_MEMORY] = "fault_no-memory"
 
 struct space_lab {
 	struct machine *machine;

@@ -183,7 +183,7 @@ static void change_range(struct memory *m, const struct event *event)
 	uint64_t base = event->u.region.address, end = base + event->u.region.bytes;
 
 	if (event->kind == EVENT_MMAP) {
-		map_range(m, base, end, event->u.region.rights);
+		map_range(m, base, end, event->u.region.rights & ~(unsigned)RIGHT_LARGE);
 		return;
 	}
 	for (uint64_t at = base; at < end; at += PAGE) {

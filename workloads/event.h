@@ -78,7 +78,12 @@ enum event_mobility {
 	EVENT_MOBILITIES
 };
 
-enum event_right { RIGHT_READ = 1, RIGHT_WRITE = 2, RIGHT_EXEC = 4 };
+enum event_right {
+	RIGHT_READ = 1,
+	RIGHT_WRITE = 2,
+	RIGHT_EXEC = 4,
+	RIGHT_LARGE = 8, /* of mmap: large pages are asked for */
+};
 
 /* No recorded frame number is known. */
 #define EVENT_NO_FRAME UINT64_MAX

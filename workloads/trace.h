@@ -135,9 +135,12 @@ const char *trace_reader_sha256(struct trace_reader *reader, GError **error);
 /* Returns 1 with an event, 0 at the end, -1 with error. The two sections are read independently. */
 int trace_reader_next_start(struct trace_reader *reader, struct event *out, GError **error);
 int trace_reader_next(struct trace_reader *reader, struct event *out, GError **error);
-/* The next run of decoded events at once, about 12 ns an event: Returns how many (0 at the end, -1
+/* The next run of decoded events at once, about 11 ns an event: Returns how many (0 at the end, -1
  * with error); *out stays valid until the next call on the reader. */
 int trace_reader_next_block(struct trace_reader *reader, const struct event **out, GError **error);
+/* Whether the next of these calls goes to the file for another block (or finds the end), and does
+ * not merely decode. */
+bool trace_reader_at_block_end(const struct trace_reader *reader);
 /* Continues with event number, or with the first event at or after the time; beyond the last: at
  * the end. Cost: a block is decompressed, and decoded up to the event. */
 bool trace_reader_seek_event(struct trace_reader *reader, uint64_t event, GError **error);

@@ -16,7 +16,7 @@ const char *const *trace_style_words(unsigned style)
 					     "highmem", "movable", NULL };
 	static const char *const mobilities[] = { "unmovable",	"movable", "reclaimable",
 						  "highatomic", "isolate", NULL };
-	static const char *const rights[] = { "r", "w", "x", NULL };
+	static const char *const rights[] = { "r", "w", "x", "large", NULL };
 	static const char *const paths[] = { "zone_locked", "pcpu_drain", "free_one",
 					     "free_pages_ok", NULL };
 	static const char *const *const words[TRACE_STYLES] = {

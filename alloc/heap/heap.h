@@ -71,6 +71,7 @@ struct heap_stats {
 	uint64_t used_objects; /* handed out */
 	uint64_t used_bytes;   /* their usable sizes */
 	uint64_t kept_bytes;   /* of the held frames: headers, descriptors, tables */
+	uint64_t slots; /* objects, used or not, that its slabs are cut into; 0: it has none */
 };
 
 enum heap_state { HEAP_FREE = 0, HEAP_USED };

@@ -162,6 +162,7 @@ static int alloc_run(struct size_classes *h, const struct heap_request *r, void 
 	if (!s)
 		return KERR_NO_MEMORY;
 	*out = span_take(&h->pool, s);
+	h->runs++;
 	return 0;
 }
 
@@ -384,6 +385,7 @@ static __attribute__((noinline)) int free_slowly(struct size_classes *h, struct 
 	if (s->kind == RUN) {
 		span_return(&h->pool, s, slot);
 		span_free(&h->pool, s);
+		h->runs--;
 	} else if (!m) {
 		put_back(h, s, slot);
 	} else {
@@ -471,6 +473,9 @@ void size_classes_stats(const void *state, struct heap_stats *out)
 	const struct size_classes *h = state;
 
 	span_stats(&h->pool, out);
+	out->slots = h->runs;
+	for (unsigned i = 0; i < ZONES * CLASSES; i++)
+		out->slots += h->slots[i / CLASSES][i % CLASSES];
 	for (uint64_t cpu = 0; cpu < h->setup.cpus; cpu++)
 		for (unsigned i = 0; h->setup.magazine[cpu] && i < SIZE_CLASS_MAGAZINES; i++) {
 			uint64_t count = h->setup.magazine[cpu][i].count;
@@ -490,7 +495,7 @@ int size_classes_walk(const void *state, heap_visit_fn visit, void *ctx)
 
 struct tally {
 	struct heap_violation *v;
-	uint64_t partial, empty, slots;
+	uint64_t partial, empty, slots, runs;
 	uint64_t drawn,
 		drawn_sum; /* slots that are neither vacant nor used; over their addresses */
 };
@@ -525,6 +530,7 @@ static int tally_span(void *ctx, struct span *s)
 	t->partial += s->kind != RUN && s->free;
 	t->empty += s->kind != RUN && s->free == s->slots;
 	t->slots += s->kind != RUN ? s->slots : 0;
+	t->runs += s->kind == RUN;
 	tally_drawn(t, s);
 	return 0;
 }
@@ -599,7 +605,7 @@ int size_classes_check(const void *state, struct heap_violation *v)
 		error = span_each(&h->pool, tally_span, &t);
 	for (unsigned i = 0; !error && i < ZONES * CLASSES; i++)
 		error = check_list(h, i / CLASSES, i % CLASSES, &t);
-	if (!error && (t.partial || t.empty || t.slots))
+	if (!error && (t.partial || t.empty || t.slots || t.runs != h->runs))
 		return heap_found(v, 6, h, "every span with a vacant slot is in its list");
 	return error ? error : check_magazines(h, &t);
 }

@@ -36,6 +36,7 @@ struct size_classes {
 	} setup;
 	uint64_t setup_sum;
 	struct size_magazine *only; /* with one CPU: its magazines; there is nobody to ask */
+	uint64_t runs;
 	uint32_t slots[SIZE_CLASS_ZONES][SIZE_CLASSES]; /* of all spans */
 	uint8_t empty[SIZE_CLASS_ZONES][SIZE_CLASSES];	/* empty spans among the partial: 0 or 1 */
 	struct span *partial[SIZE_CLASS_ZONES][SIZE_CLASSES];

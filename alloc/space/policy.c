@@ -3,19 +3,50 @@
  */
 #include "alloc/space/space.h"
 
-const char *const space_cap_names[] = { "demand", "zero-frame", "zero-table", "copy-on-write",
-					"guards", "exit",	NULL };
+const char *const space_cap_names[] = { "demand", "zero-frame", "zero-table",  "copy-on-write",
+					"guards", "exit",	"large-pages", NULL };
 
 const char *const space_fault_names[] = {
-	"none",	     "spurious", "zero",  "zero-table", "fresh",
+	"none",	     "spurious", "zero",  "zero-table", "fresh",     "large",
 	"from-zero", "copy",	 "reuse", "bad",	"no-memory",
 };
 
+static const char *const larges[] = { "never", "asked", "always", NULL };
+
+#define OPTION_PROCESSES                                                                         \
+	{                                                                                        \
+		"processes", "address spaces at a time at most; 0: what memory allows", NULL, 0, \
+			0, 1u << 20                                                              \
+	}
+#define OPTION_GUARD_PAGES                                                                         \
+	{                                                                                          \
+		"guard-pages", "a bad touch so many pages beside a region is told as its guard's", \
+			NULL, 1, 1, 1u << 20                                                       \
+	}
+#define OPTION_LARGE_PAGES(which)                                                                 \
+	{                                                                                         \
+		"large-pages",                                                                    \
+			"regions that get large pages: none, those that ask, all that have room", \
+			larges, which, 0, 0                                                       \
+	}
+
 static const struct frame_option options[] = {
-	{ "processes", "address spaces at a time at most; 0: what memory allows", NULL, 0, 0,
-	  1u << 20 },
-	{ "guard-pages", "a bad touch so many pages beside a region is told as its guard's", NULL,
-	  1, 1, 1u << 20 },
+	OPTION_PROCESSES,
+	OPTION_GUARD_PAGES,
+	{ .key = NULL },
+};
+
+static const struct frame_option options_asked[] = {
+	OPTION_PROCESSES,
+	OPTION_GUARD_PAGES,
+	OPTION_LARGE_PAGES(SPACE_LARGE_ASKED),
+	{ .key = NULL },
+};
+
+static const struct frame_option options_always[] = {
+	OPTION_PROCESSES,
+	OPTION_GUARD_PAGES,
+	OPTION_LARGE_PAGES(SPACE_LARGE_ALWAYS),
 	{ .key = NULL },
 };
 
@@ -67,17 +98,25 @@ static const struct space_ops guarded = {
 	.options = options,
 };
 
+static const struct space_ops large = {
+	.name = "large",
+	.id = "V10",
+	.summary = "V4, and pages of 2 or 4 MiB where a block is free, split where they must be",
+	.caps = EVERYBODY | SPACE_CAP_COW | SPACE_CAP_LARGE,
+	.options = options_always,
+};
+
 static const struct space_ops process = {
 	.name = "process",
 	.id = "V8",
 	.summary = "all of them: what a process owned comes back at its exit, shared frames last",
 	.caps = EVERYBODY | SPACE_CAP_ZERO_FRAME | SPACE_CAP_ZERO_TABLE | SPACE_CAP_COW |
-		SPACE_CAP_GUARDS,
-	.options = options,
+		SPACE_CAP_GUARDS | SPACE_CAP_LARGE,
+	.options = options_asked,
 };
 
 const struct space_ops *const space_registry[] = {
-	&none, &regions, &zero_frame, &zero_table, &cow, &guarded, &process, NULL,
+	&none, &regions, &zero_frame, &zero_table, &cow, &guarded, &large, &process, NULL,
 };
 
 const struct space_ops *space_find(const char *name)

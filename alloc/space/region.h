@@ -13,6 +13,7 @@ struct region {
 	uint8_t height;	    /* of the subtree; a leaf has 1 */
 	uint8_t rights;	    /* enum space_right */
 	bool heap;	    /* grown by brk */
+	bool large;	    /* mapped by large pages where that can be */
 };
 
 /* The region that holds ADDRESS; NULL. O(log n), as all below. */

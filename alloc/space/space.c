@@ -6,12 +6,18 @@
  *   uses[frame], 4 bytes a frame of RAM   tables: page -> frame, present where touched
  *
  * Invariants (space_check.c)
- *  S1  Every page that is mapped lies in a region.
- *  S2  uses[frame] of a page's frame is the number of spaces that map it, at least 1; the zero
- * frame is not counted. S3  A page that may be written has one user, is not the zero frame, and its
- * region allows it. S4  A page's other rights are its region's. S5  space->pages is the number of
- * pages that it maps to frames other than the zero frame, and stats.mapped_pages their sum over all
- * spaces. S6  stats.user_frames is the number of frames with uses that are no tables.
+ *  S1  Every page that is mapped lies in a region, a large one wholly.
+ *  S2  uses[frame] of a page's frame, of each frame of a large page, is the number of spaces that
+ *      map it, at least 1; the zero frame is not counted.
+ *  S3  A page that may be written has one user, is not the zero frame, and its region allows it. A
+ *      large page is shared as long as one of its frames is.
+ *  S4  A page's other rights are its region's.
+ *  S5  space->pages is the number of pages of 4 KiB that it maps to frames other than the zero
+ *      frame, and stats.mapped_pages their sum over all spaces.
+ *  S6  stats.user_frames is the number of frames with uses that are no tables.
+ *
+ * A large page's frames come as one block and go as one if their last user maps all of them, one by
+ * one where the page was split: only an allocator that frees parts of blocks can back them.
  *
  * Cost: a fault is O(log regions) and one descent through the tables; memory: 4 bytes a frame, some
  * 100 bytes a region, 200 a space.
@@ -52,6 +58,15 @@ static int take_zero(struct spaces *s)
 	return space_has(s, SPACE_CAP_ZERO_TABLE) ? table_make_zero(s->tables, s->zero) : 0;
 }
 
+static bool large_possible(const struct spaces_config *config)
+{
+	unsigned needed = FRAME_CAP_RUNS | FRAME_CAP_PARTIAL_FREE;
+
+	return (config->policy->caps & SPACE_CAP_LARGE) && !config->tables.small_only &&
+	       config->option[SPACE_OPTION_LARGE] != SPACE_LARGE_NEVER &&
+	       (config->tables.frame_caps & needed) == needed;
+}
+
 int spaces_init(const struct spaces_config *config, void *state, struct spaces **out)
 {
 	struct spaces *s = state;
@@ -62,6 +77,7 @@ int spaces_init(const struct spaces_config *config, void *state, struct spaces *
 	reach_bind(&s->reach, &config->tables.reach);
 	for (unsigned i = 0; i < SPACE_OPTIONS_MAX; i++)
 		s->option[i] = config->option[i];
+	s->large = large_possible(config);
 	objects_init(&s->space_objects, &s->frames, &s->reach, sizeof(struct space));
 	objects_init(&s->region_objects, &s->frames, &s->reach, sizeof(struct region));
 	int error = table_init(config->table_ops, &config->tables, s->tables);
@@ -84,49 +100,85 @@ void spaces_fini(struct spaces *s)
 
 /* ---- frames of pages ---- */
 
-int space_take_page(struct spaces *s, struct pfn *frame)
+int space_take_block(struct spaces *s, unsigned level, struct pfn *first)
 {
-	struct frame_request request = { .frames = 1,
-					 .align_frames = 1,
+	uint32_t frames = leaf_pages(s, level);
+	struct frame_request request = { .frames = frames,
+					 .align_frames = frames,
 					 .mobility = FRAME_MOVABLE,
 					 .cpu = (uint16_t)port_cpu() };
 	struct frame_block block;
 
 	if (frame_alloc(&s->frames, &request, &block))
 		return KERR_NO_MEMORY;
-	*frame = block.first;
-	*table_uses(s->tables, *frame) = 1;
-	if (++s->stats.user_frames > s->stats.user_frames_peak)
+	*first = block.first;
+	for (uint32_t i = 0; i < frames; i++)
+		*table_uses(s->tables, pfn_add(*first, i)) = 1;
+	s->stats.user_frames += frames;
+	if (s->stats.user_frames > s->stats.user_frames_peak)
 		s->stats.user_frames_peak = s->stats.user_frames;
 	return 0;
 }
 
+int space_take_page(struct spaces *s, struct pfn *frame)
+{
+	return space_take_block(s, 0, frame);
+}
+
 void space_clear_page(struct spaces *s, struct pfn frame)
 {
-	void *contents = frame_open(&s->reach, frame);
+	void *contents = table_frame_open(s->tables, frame);
 
 	memset(contents, 0, FRAME_BYTES);
-	frame_close(&s->reach, contents);
+	table_frame_close(s->tables, contents);
 }
 
 void space_copy_page(struct spaces *s, struct pfn to, struct pfn from)
 {
-	void *target = frame_open(&s->reach, to);
+	void *target = table_frame_open(s->tables, to);
+	void *source = table_frame_open(s->tables, from);
 
-	memcpy(target, frame_open(&s->reach, from), FRAME_BYTES);
-	frame_close(&s->reach, target);
+	memcpy(target, source, FRAME_BYTES);
+	table_frame_close(s->tables, source);
+	table_frame_close(s->tables, target);
 	s->stats.copies++;
+}
+
+static void give_back(struct spaces *s, struct pfn first, uint32_t frames)
+{
+	struct frame_block block = { first, frames };
+
+	s->stats.user_frames -= frames;
+	if (frame_free(&s->frames, &block) == KERR_NOT_OWNED)
+		port_panic("spaces: the frame allocator does not know its own frame");
 }
 
 void space_drop_page(struct spaces *s, struct paddr pa)
 {
-	struct frame_block block = { paddr_to_pfn(pa), 1 };
+	struct pfn frame = paddr_to_pfn(pa);
 
-	if (is_zero_page(s, pa) || --*table_uses(s->tables, block.first) > 0)
+	if (!is_zero_page(s, pa) && --*table_uses(s->tables, frame) == 0)
+		give_back(s, frame, 1);
+}
+
+void space_drop_block(struct spaces *s, struct paddr pa, unsigned level)
+{
+	struct pfn first = paddr_to_pfn(pa);
+	uint32_t frames = leaf_pages(s, level), last = 0;
+
+	if (is_zero_page(s, pa))
 		return;
-	s->stats.user_frames--;
-	if (frame_free(&s->frames, &block) == KERR_NOT_OWNED)
-		port_panic("spaces: the frame allocator does not know its own frame");
+	for (uint32_t i = 0; i < frames; i++)
+		last += --*table_uses(s->tables, pfn_add(first, i)) == 0;
+	if (last == frames) {
+		give_back(s, first, frames);
+		return;
+	}
+	for (uint32_t i = 0; last > 0 && i < frames; i++)
+		if (*table_uses(s->tables, pfn_add(first, i)) == 0) {
+			give_back(s, pfn_add(first, i), 1);
+			last--;
+		}
 }
 
 struct drop {
@@ -142,9 +194,9 @@ static int drop_leaf(void *context, struct vaddr va, const struct table_leaf *le
 	(void)va;
 	if (is_zero_page(drop->spaces, leaf->paddr))
 		return 0;
-	drop->space->pages--;
-	drop->spaces->stats.mapped_pages--;
-	space_drop_page(drop->spaces, leaf->paddr);
+	drop->space->pages -= leaf_pages(drop->spaces, leaf->level);
+	drop->spaces->stats.mapped_pages -= leaf_pages(drop->spaces, leaf->level);
+	space_drop_block(drop->spaces, leaf->paddr, leaf->level);
 	return 0;
 }
 
@@ -159,15 +211,15 @@ int space_unmap_pages(struct spaces *s, struct space *space, uint64_t base, uint
 }
 
 int space_map_page(struct spaces *s, struct space *space, uint64_t address, struct pfn frame,
-		   unsigned rights)
+		   unsigned level, unsigned rights)
 {
 	int error = table_map(s->tables, &space->root, (struct vaddr){ address },
-			      pfn_to_paddr(frame), 0, rights);
+			      pfn_to_paddr(frame), level, rights);
 
 	if (error)
 		return error;
-	space->pages++;
-	s->stats.mapped_pages++;
+	space->pages += leaf_pages(s, level);
+	s->stats.mapped_pages += leaf_pages(s, level);
 	return 0;
 }
 

@@ -19,7 +19,13 @@
 #include "alloc/space/objects.h"
 #include "alloc/table/table.h"
 
-enum space_right { SPACE_READ = 1 << 0, SPACE_WRITE = 1 << 1, SPACE_EXEC = 1 << 2 };
+enum space_right {
+	SPACE_READ = 1 << 0,
+	SPACE_WRITE = 1 << 1,
+	SPACE_EXEC = 1 << 2,
+	SPACE_LARGE = 1 << 3, /* to space_map(): large pages are asked for */
+};
+#define SPACE_RIGHTS 7u
 
 enum space_cap {
 	SPACE_CAP_DEMAND = 1 << 0,     /* V1: pages at first touch */
@@ -28,6 +34,7 @@ enum space_cap {
 	SPACE_CAP_COW = 1 << 3,	       /* V4: fork shares; without it fork copies */
 	SPACE_CAP_GUARDS = 1 << 4,     /* V7: null page and guard pages */
 	SPACE_CAP_EXIT = 1 << 5,       /* V8: exit returns everything */
+	SPACE_CAP_LARGE = 1 << 6,      /* V10: large pages where frames are contiguous */
 };
 extern const char *const space_cap_names[];
 
@@ -45,7 +52,11 @@ struct space_ops {
 enum space_option {
 	SPACE_OPTION_PROCESSES = 0, /* most address spaces at a time; 0: what memory allows */
 	SPACE_OPTION_GUARD_PAGES,   /* with guards: a touch so near a region is told as its guard */
+	SPACE_OPTION_LARGE,	    /* with large pages: enum space_large */
 };
+
+/* SPACE_OPTION_LARGE: which regions get large pages where frames are contiguous. */
+enum space_large { SPACE_LARGE_NEVER = 0, SPACE_LARGE_ASKED, SPACE_LARGE_ALWAYS };
 
 struct spaces_config {
 	const struct table_ops *table_ops;
@@ -60,7 +71,7 @@ struct space {
 	struct table_root root;
 	struct region *regions;
 	uint64_t region_count;
-	uint64_t pages;		/* mapped to other frames than the zero frame */
+	uint64_t pages;		/* of 4 KiB, mapped to other frames than the zero frame */
 	uint64_t brk_base, brk; /* 0: no heap yet */
 	struct space *next, *previous;
 };
@@ -72,6 +83,7 @@ enum space_fault {
 	SPACE_FAULT_ZERO,	/* the zero frame, for reading */
 	SPACE_FAULT_ZERO_TABLE, /* a table of it */
 	SPACE_FAULT_FRESH,	/* a new frame, cleared */
+	SPACE_FAULT_LARGE,	/* a new large page, cleared */
 	SPACE_FAULT_FROM_ZERO,	/* a new frame in place of the zero frame */
 	SPACE_FAULT_COPY,	/* a copy of a shared frame */
 	SPACE_FAULT_REUSE,	/* the last user of a shared frame writes in place */
@@ -97,9 +109,10 @@ struct space_report {
 
 struct space_stats {
 	uint64_t faults[SPACE_FAULTS];
-	uint64_t copies;      /* pages copied, by faults and by forks */
-	uint64_t shared;      /* pages that forks shared */
-	uint64_t user_frames; /* frames that hold users' pages now */
+	uint64_t copies;	/* pages copied, by faults and by forks */
+	uint64_t shared;	/* pages that forks shared */
+	uint64_t large_refused; /* large pages that could be, and no block was free */
+	uint64_t user_frames;	/* frames that hold users' pages now */
 	uint64_t user_frames_peak;
 	uint64_t mapped_pages; /* of all spaces, now */
 	uint64_t spaces, spaces_peak, regions;
@@ -112,6 +125,7 @@ struct spaces {
 	const struct space_ops *policy;
 	uint64_t option[SPACE_OPTIONS_MAX];
 	struct pfn zero; /* the zero frame */
+	bool large;	 /* large pages are possible: policy, machine and allocator */
 	struct objects space_objects, region_objects;
 	struct space *first; /* all of them */
 	struct space_stats stats;
@@ -139,7 +153,8 @@ int space_fork(struct spaces *s, struct space *parent, struct space **out) KERR_
 void space_free(struct spaces *s, struct space *space);
 
 /* [base, end), multiples of 4 KiB: a region with these rights; what was there goes. KERR_INVALID:
- * empty, outside the user half, the null page of a guarded space; KERR_NO_MEMORY. */
+ * empty, outside the user half, the null page of a guarded space; KERR_NO_MEMORY. With SPACE_LARGE
+ * it gets large pages at first touch, where they fit in and a block is free, else small ones. */
 int space_map(struct spaces *s, struct space *space, uint64_t base, uint64_t end,
 	      unsigned rights) KERR_MUST_CHECK;
 int space_unmap(struct spaces *s, struct space *space, uint64_t base, uint64_t end) KERR_MUST_CHECK;

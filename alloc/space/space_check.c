@@ -22,21 +22,29 @@ static int check_page(void *context, struct vaddr va, const struct table_leaf *l
 {
 	struct checker *c = context;
 	const struct region *r = region_find(c->space->regions, va.a);
+	uint32_t pages = leaf_pages(c->s, leaf->level);
 	struct pfn frame = paddr_to_pfn(leaf->paddr);
 	bool zero = is_zero_page(c->s, leaf->paddr);
 	bool no_execute = c->s->tables->geometry->no_execute;
 
-	if (!r)
+	uint32_t least = UINT32_MAX, most = 0;
+
+	for (uint32_t i = 0; !zero && i < pages; i++) {
+		uint32_t uses = *table_uses(c->s->tables, pfn_add(frame, i));
+
+		least = uses < least ? uses : least;
+		most = uses > most ? uses : most;
+	}
+	if (!r || va.a + pages * FRAME_BYTES > r->end)
 		return found(c, 1, frame, "a page is mapped outside of every region");
-	if (!zero && *table_uses(c->s->tables, frame) == 0)
+	if (least == 0)
 		return found(c, 2, frame, "a page is mapped whose frame counts no user");
-	if ((leaf->rights & TABLE_WRITE) &&
-	    (zero || !(r->rights & SPACE_WRITE) || *table_uses(c->s->tables, frame) > 1))
+	if ((leaf->rights & TABLE_WRITE) && (zero || !(r->rights & SPACE_WRITE) || most > 1))
 		return found(c, 3, frame, "a page may be written that is shared or read-only");
 	if (!zero && ((leaf->rights ^ page_rights(r->rights)) &
 		      (TABLE_USER | (no_execute ? TABLE_EXEC : 0))))
 		return found(c, 4, frame, "a page has other rights than its region");
-	c->pages += !zero;
+	c->pages += zero ? 0 : pages;
 	return 0;
 }
 

@@ -3,7 +3,8 @@
  *
  * A page that is there and lacks the right is, by region and users: written in place (rights are
  * gained: nothing is invalidated, the fault itself has dropped what the CPU cached of the page, SDM
- * 3, 4.10.4.1), or replaced by a frame of its own (invalidated where it was accessed).
+ * 3, 4.10.4.1), or replaced by a frame of its own (invalidated where it was accessed). A large page
+ * that is shared is taken apart, and the 4 KiB that are written are replaced.
  */
 #include "alloc/port.h"
 #include "alloc/space/space_private.h"
@@ -57,7 +58,7 @@ static int map_fresh(struct fault *f)
 	if (error)
 		return error;
 	space_clear_page(f->s, frame);
-	error = space_map_page(f->s, f->space, f->page, frame, page_rights(f->region->rights));
+	error = space_map_page(f->s, f->space, f->page, frame, 0, page_rights(f->region->rights));
 	if (error)
 		space_drop_page(f->s, pfn_to_paddr(frame));
 	f->came_to = SPACE_FAULT_FRESH;
@@ -86,18 +87,53 @@ static bool link_zero_table(struct fault *f)
 	return table_link_zero(t, &f->space->root, (struct vaddr){ base }) == 0;
 }
 
+/* A large page, where the region has room for it, nothing of it is mapped, and a block is free. */
+static bool map_large(struct fault *f)
+{
+	struct spaces *s = f->s;
+	uint64_t span = table_span(s->tables->geometry, 1), base = f->page & ~(span - 1);
+	struct pfn first;
+
+	if (!f->region->large || base < f->region->base || base + span > f->region->end ||
+	    table_hole(s->tables, &f->space->root, (struct vaddr){ base }) < 1)
+		return false;
+	if (space_take_block(s, 1, &first)) {
+		s->stats.large_refused++;
+		return false;
+	}
+	for (uint32_t i = 0; i < leaf_pages(s, 1); i++)
+		space_clear_page(s, pfn_add(first, i));
+	if (space_map_page(s, f->space, base, first, 1, page_rights(f->region->rights))) {
+		space_drop_block(s, pfn_to_paddr(first), 1);
+		return false;
+	}
+	f->came_to = SPACE_FAULT_LARGE;
+	return true;
+}
+
 static int serve_missing(struct fault *f)
 {
+	if (map_large(f))
+		return 0;
 	if (f->write || !space_has(f->s, SPACE_CAP_ZERO_FRAME))
 		return map_fresh(f);
 	return link_zero_table(f) ? 0 : map_zero(f);
+}
+
+/* The frame of the faulting 4 KiB. */
+static struct paddr faulting(const struct fault *f, const struct table_leaf *leaf)
+{
+	uint64_t inside = table_span(f->s->tables->geometry, leaf->level) - 1;
+
+	return (struct paddr){ leaf->paddr.a + (f->page & inside) };
 }
 
 /* A frame of its own in place of LEAF's, with its contents. */
 static int replace(struct fault *f, const struct table_leaf *leaf)
 {
 	struct spaces *s = f->s;
-	bool zero = is_zero_page(s, leaf->paddr);
+	struct paddr from = faulting(f, leaf);
+	bool zero = is_zero_page(s, from);
 	struct table_leaf old;
 	struct pfn frame;
 	int error = space_take_page(s, &frame);
@@ -107,7 +143,7 @@ static int replace(struct fault *f, const struct table_leaf *leaf)
 	if (zero)
 		space_clear_page(s, frame);
 	else
-		space_copy_page(s, frame, paddr_to_pfn(leaf->paddr));
+		space_copy_page(s, frame, paddr_to_pfn(from));
 	error = table_replace(s->tables, &f->space->root, (struct vaddr){ f->page },
 			      pfn_to_paddr(frame), page_rights(f->region->rights), &old);
 	if (error) {
@@ -117,8 +153,18 @@ static int replace(struct fault *f, const struct table_leaf *leaf)
 	f->came_to = zero ? SPACE_FAULT_FROM_ZERO : SPACE_FAULT_COPY;
 	f->space->pages += zero;
 	s->stats.mapped_pages += zero;
-	space_drop_page(s, leaf->paddr);
+	space_drop_page(s, from);
 	return 0;
+}
+
+static bool is_shared(const struct spaces *s, const struct table_leaf *leaf)
+{
+	struct pfn first = paddr_to_pfn(leaf->paddr);
+
+	for (uint32_t i = 0; i < leaf_pages(s, leaf->level); i++)
+		if (*table_uses(s->tables, pfn_add(first, i)) > 1)
+			return true;
+	return false;
 }
 
 static int serve_present(struct fault *f, const struct table_leaf *leaf)
@@ -129,7 +175,7 @@ static int serve_present(struct fault *f, const struct table_leaf *leaf)
 	struct table_leaf old;
 
 	if (f->write && !(leaf->rights & TABLE_WRITE)) {
-		if (zero || *table_uses(s->tables, paddr_to_pfn(leaf->paddr)) > 1)
+		if (zero || is_shared(s, leaf))
 			return replace(f, leaf);
 		f->came_to = SPACE_FAULT_REUSE;
 		return table_grant(s->tables, &f->space->root, page,
@@ -138,7 +184,7 @@ static int serve_present(struct fault *f, const struct table_leaf *leaf)
 	f->came_to = SPACE_FAULT_SPURIOUS;
 	/* A page of the shared zero table, whose region has become executable. */
 	if (f->fetch && !(leaf->rights & TABLE_EXEC))
-		return table_replace(s->tables, &f->space->root, page, leaf->paddr,
+		return table_replace(s->tables, &f->space->root, page, faulting(f, leaf),
 				     page_rights(f->region->rights) & ~(unsigned)TABLE_WRITE, &old);
 	return 0;
 }

@@ -22,31 +22,44 @@ static int count_shared(void *context, struct vaddr va, const struct table_leaf 
 	(void)va;
 	if (is_zero_page(f->s, leaf->paddr))
 		return 0;
-	++*table_uses(f->s->tables, paddr_to_pfn(leaf->paddr));
-	f->child->pages++;
-	f->s->stats.mapped_pages++;
-	f->s->stats.shared++;
+	uint32_t pages = leaf_pages(f->s, leaf->level);
+
+	for (uint32_t i = 0; i < pages; i++)
+		++*table_uses(f->s->tables, pfn_add(paddr_to_pfn(leaf->paddr), i));
+	f->child->pages += pages;
+	f->s->stats.mapped_pages += pages;
+	f->s->stats.shared += pages;
 	return 0;
 }
 
-/* A table_visit_fn of the parent: the child gets a copy. */
-static int copy_page(void *context, struct vaddr va, const struct table_leaf *leaf)
+/* 4 KiB that the parent maps: the child gets a copy. */
+static int copy_frame(struct fork *f, struct vaddr va, struct pfn from, unsigned rights)
+{
+	struct pfn frame;
+	int error = space_take_page(f->s, &frame);
+
+	if (error)
+		return error;
+	space_copy_page(f->s, frame, from);
+	error = space_map_page(f->s, f->child, va.a, frame, 0, rights);
+	if (error)
+		space_drop_page(f->s, pfn_to_paddr(frame));
+	return error;
+}
+
+/* A table_visit_fn of the parent. What a large page holds becomes small ones. */
+static int copy_leaf(void *context, struct vaddr va, const struct table_leaf *leaf)
 {
 	struct fork *f = context;
-	struct pfn frame;
 
 	if (is_zero_page(f->s, leaf->paddr)) {
 		f->error =
 			table_map(f->s->tables, &f->child->root, va, leaf->paddr, 0, leaf->rights);
 		return f->error;
 	}
-	f->error = space_take_page(f->s, &frame);
-	if (f->error)
-		return f->error;
-	space_copy_page(f->s, frame, paddr_to_pfn(leaf->paddr));
-	f->error = space_map_page(f->s, f->child, va.a, frame, leaf->rights);
-	if (f->error)
-		space_drop_page(f->s, pfn_to_paddr(frame));
+	for (uint32_t i = 0; !f->error && i < leaf_pages(f->s, leaf->level); i++)
+		f->error = copy_frame(f, vaddr_add(va, i * FRAME_BYTES),
+				      pfn_add(paddr_to_pfn(leaf->paddr), i), leaf->rights);
 	return f->error;
 }
 
@@ -59,7 +72,7 @@ static int fork_pages(struct fork *f, const struct region *r)
 	if (space_has(f->s, SPACE_CAP_COW))
 		return table_share(t, &f->parent->root, &f->child->root, base, end, count_shared,
 				   f);
-	error = table_walk(t, &f->parent->root, base, end, copy_page, f);
+	error = table_walk(t, &f->parent->root, base, end, copy_leaf, f);
 	return error ? f->error : 0;
 }
 
@@ -69,9 +82,11 @@ static int fork_region(struct fork *f, const struct region *r)
 
 	if (!copy)
 		return KERR_NO_MEMORY;
-	*copy = (struct region){
-		.base = r->base, .end = r->end, .rights = r->rights, .heap = r->heap
-	};
+	*copy = (struct region){ .base = r->base,
+				 .end = r->end,
+				 .rights = r->rights,
+				 .heap = r->heap,
+				 .large = r->large };
 	f->child->regions = region_insert(f->child->regions, copy);
 	f->child->region_count++;
 	return fork_pages(f, r);

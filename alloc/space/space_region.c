@@ -39,9 +39,11 @@ static void take_out(struct spaces *s, struct space *space, struct region *r)
 /* Two regions meet at ADDRESS, where one was; NODE becomes the upper one. */
 static void cut(struct space *space, struct region *r, uint64_t address, struct region *node)
 {
-	*node = (struct region){
-		.base = address, .end = r->end, .rights = r->rights, .heap = r->heap
-	};
+	*node = (struct region){ .base = address,
+				 .end = r->end,
+				 .rights = r->rights,
+				 .heap = r->heap,
+				 .large = r->large };
 	r->end = address;
 	insert(space, node);
 }
@@ -90,6 +92,11 @@ int space_unmap(struct spaces *s, struct space *space, uint64_t base, uint64_t e
 
 /* ---- map ---- */
 
+static bool are_alike(const struct region *a, const struct region *b)
+{
+	return a->rights == b->rights && a->heap == b->heap && a->large == b->large;
+}
+
 /* Neighbours with the same rights become one; guards lie between regions and stay. */
 static void join(struct spaces *s, struct space *space, struct region *r)
 {
@@ -98,15 +105,13 @@ static void join(struct spaces *s, struct space *space, struct region *r)
 
 	if (space_has(s, SPACE_CAP_GUARDS))
 		return;
-	if (above && above->base == r->end && above->rights == r->rights &&
-	    above->heap == r->heap) {
+	if (above && above->base == r->end && are_alike(above, r)) {
 		uint64_t end = above->end;
 
 		take_out(s, space, above);
 		r->end = end;
 	}
-	if (below && below->end == r->base && below->rights == r->rights &&
-	    below->heap == r->heap) {
+	if (below && below->end == r->base && are_alike(below, r)) {
 		uint64_t end = r->end;
 
 		take_out(s, space, r);
@@ -129,7 +134,13 @@ static int map_kind(struct spaces *s, struct space *space, uint64_t base, uint64
 		space_free_region(s, r);
 		return error;
 	}
-	*r = (struct region){ .base = base, .end = end, .rights = (uint8_t)rights, .heap = heap };
+	*r = (struct region){ .base = base,
+			      .end = end,
+			      .rights = rights & SPACE_RIGHTS,
+			      .heap = heap,
+			      .large = s->large &&
+				       ((rights & SPACE_LARGE) ||
+					s->option[SPACE_OPTION_LARGE] == SPACE_LARGE_ALWAYS) };
 	insert(space, r);
 	join(s, space, r);
 	return 0;

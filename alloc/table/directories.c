@@ -70,7 +70,7 @@ static int directories_init(struct tables *t)
 {
 	struct directories_state *d = state_of(t);
 	uint64_t pages = (uint64_t)limit_of(&t->config) * t->geometry->top_frames;
-	int error = table_plain_new(t, 0, &d->zero);
+	int error = table_low_new(t, &d->zero);
 
 	if (error)
 		return error;

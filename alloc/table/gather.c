@@ -57,28 +57,24 @@ static void flush_here(struct gather *g)
 		table_invlpg(t, g->table[0].va);
 }
 
-static uint64_t leaf_pages(const struct gather *g, unsigned i)
-{
-	return table_span(g->t->geometry, g->leaf[i].level) >> X86_PAGE_SHIFT;
-}
-
-/* Requests for the owed leaves, adjacent ones in one. Returns how many. */
+/* Requests for the owed leaves, adjacent ones of 4 KiB in one: INVLPG of any address in a large
+ * page drops all of it (SDM 3, 4.10.4.1). Returns how many. */
 static unsigned shoot_leaves(struct gather *g, unsigned cpu)
 {
 	unsigned sent = 0;
 
 	for (unsigned i = 0; i < g->leaves;) {
-		uint64_t pages = leaf_pages(g, i);
 		unsigned end = i + 1;
 
 		if (!g->leaf[i].owed) {
 			i++;
 			continue;
 		}
-		while (end < g->leaves && g->leaf[end].owed &&
-		       g->leaf[end].va.a == g->leaf[i].va.a + (pages << X86_PAGE_SHIFT))
-			pages += leaf_pages(g, end++);
-		port_shootdown(cpu, g->leaf[i].va, pages);
+		while (end < g->leaves && g->leaf[end].owed && !g->leaf[i].level &&
+		       !g->leaf[end].level &&
+		       g->leaf[end].va.a == g->leaf[i].va.a + (end - i) * FRAME_BYTES)
+			end++;
+		port_shootdown(cpu, g->leaf[i].va, end - i);
 		sent++;
 		i = end;
 	}

@@ -97,7 +97,14 @@ static inline struct pfn top_frame(const struct tables *t, const struct table_ro
 int table_new(struct tables *t, struct table_root *root, unsigned level,
 	      struct pfn *frame) KERR_MUST_CHECK;
 void table_free(struct tables *t, struct table_root *root, unsigned level, struct pfn frame);
-/* What most systems do about new tables: a frame, cleared through the direct map. */
+/* high.c: at init, the windows' page table. KERR_UNSUPPORTED: the layout has no room for them. */
+int table_high_init(struct tables *t) KERR_MUST_CHECK;
+/* Where they are. */
+bool table_is_high_window(const struct tables *t, struct vaddr va, uint64_t bytes);
+/* A cleared frame in the direct map. */
+int table_low_new(struct tables *t, struct pfn *frame) KERR_MUST_CHECK;
+/* What most systems do about new tables: a frame, cleared; beyond the direct map with
+ * TABLE_CAP_HIGH, if it is not the top. */
 int table_plain_new(struct tables *t, unsigned level, struct pfn *frame) KERR_MUST_CHECK;
 void table_plain_free(struct tables *t, unsigned level, struct pfn frame);
 /* ops->open of those that see all tables in the direct map. */

@@ -55,6 +55,7 @@ struct table_layout {
 	struct vaddr own_slot;	   /* recursive slot: first address that it shows */
 	struct vaddr foreign_slot; /* the second one */
 	struct vaddr windows;	   /* temporary windows: one large page's span a system */
+	struct vaddr high;	   /* windows for frames beyond the direct map: one large page's */
 	struct vaddr directories;  /* permanently mapped top tables */
 	uint32_t directories_max;  /* how many address spaces they have room for */
 };
@@ -70,6 +71,7 @@ struct table_config {
 	struct pfn frames_first; /* frames that can be page tables or pages: [first, end) */
 	struct pfn frames_end;
 	uint32_t cpus;
+	bool small_only;		    /* the CPU has no large pages in this mode */
 	uint64_t option[TABLE_OPTIONS_MAX]; /* in the order of ops->options */
 };
 
@@ -78,6 +80,7 @@ enum table_cap {
 	TABLE_CAP_FOREIGN = 1 << 1, /* reaches another space's tables without loading it */
 	TABLE_CAP_LIMIT = 1 << 2,   /* has a limit of address spaces */
 	TABLE_CAP_SHARED = 1 << 3,  /* kernel tables are never copied after boot */
+	TABLE_CAP_HIGH = 1 << 4,    /* tables below the top may be beyond the direct map */
 };
 extern const char *const table_cap_names[];
 
@@ -102,6 +105,7 @@ struct table_cpu {
 	struct table_root *foreign; /* what the second recursive slot shows (T3) */
 	uint64_t foreign_flushed;   /* tables.foreign_uses when this CPU last flushed */
 	uint32_t slot;		    /* T4: watermark, or height of the stack of free slots */
+	uint32_t high;		    /* windows of high.c that are open */
 };
 
 struct table_ops;
@@ -119,6 +123,8 @@ struct tables {
 	struct pfn zero_table; /* the shared table of zero pages, which map operations take apart */
 	struct pfn zero_frame;
 	bool has_zero_table;
+	bool has_high;		  /* there is RAM beyond the direct map */
+	void *high_entries;	  /* of the windows to it, in the direct map */
 	uint64_t foreign_uses;	  /* how often any CPU looked through the second slot (T3) */
 	struct table_root kernel; /* boot's own */
 	struct table_stats stats;
@@ -193,20 +199,19 @@ void table_run(struct tables *t, struct table_root *root);
 void table_settle(struct tables *t);
 
 /* Maps the page of LEVEL's size at VA to PA; both aligned to it. KERR_INVALID: something is mapped
- * there, alignment, a level without leaves, an address outside of the half or kept by the system
- * (ops->kept); KERR_NO_MEMORY, with
- * nothing changed. */
+ * there, a table is linked there, alignment, a level without leaves, an address outside of the half
+ * or kept by the system (ops->kept); KERR_NO_MEMORY, with nothing changed. */
 int table_map(struct tables *t, struct table_root *root, struct vaddr va, struct paddr pa,
 	      unsigned level, unsigned rights) KERR_MUST_CHECK;
 
-/* A page of 4 KiB is present at VA: it maps PA from now on. *OLD: what it was. Invalidates if
- * owed. KERR_NO_MEMORY: a shared zero table could not be taken apart; KERR_INVALID: not mapped by a
- * page of 4 KiB. */
+/* A page is present at VA: its 4 KiB map PA from now on. *OLD: what they were. Invalidates if owed.
+ * KERR_NO_MEMORY: a large page or a shared zero table could not be taken apart; KERR_INVALID: not
+ * mapped. */
 int table_replace(struct tables *t, struct table_root *root, struct vaddr va, struct paddr pa,
 		  unsigned rights, struct table_leaf *old) KERR_MUST_CHECK;
 
-/* The page of 4 KiB at VA gains RIGHTS; it loses none. Nothing is owed (SDM 3, 4.10.4.3).
- * KERR_INVALID: not mapped by a page of 4 KiB. */
+/* The page at VA, of whatever size, gains RIGHTS; it loses none. Nothing is owed (SDM 3, 4.10.4.3).
+ * KERR_INVALID: not mapped. */
 int table_grant(struct tables *t, struct table_root *root, struct vaddr va,
 		unsigned rights) KERR_MUST_CHECK;
 
@@ -231,6 +236,10 @@ int table_protect(struct tables *t, struct table_root *root, struct vaddr va, st
 bool table_query(struct tables *t, struct table_root *root, struct vaddr va,
 		 struct table_leaf *leaf);
 
+/* Level of the missing entry on VA's way: what it spans is unmapped, without a table. -1: VA is
+ * mapped. */
+int table_hole(struct tables *t, struct table_root *root, struct vaddr va);
+
 /* Visits what is mapped in [va, end), in address order, shared zero tables included. */
 int table_walk(struct tables *t, struct table_root *root, struct vaddr va, struct vaddr end,
 	       table_visit_fn visit, void *context);
@@ -247,6 +256,12 @@ int table_link_zero(struct tables *t, struct table_root *root, struct vaddr va) 
 /* Makes the shared zero table: every entry maps FRAME, for reading by users. */
 int table_make_zero(struct tables *t, struct pfn frame) KERR_MUST_CHECK;
 void table_drop_zero(struct tables *t);
+
+/* Any frame's contents, those beyond the direct map through one of a few windows of this CPU (see
+ * high.c), until it is closed: the last that was opened first. Cost: an addition in the direct map;
+ * else two stores and an INVLPG. */
+void *table_frame_open(struct tables *t, struct pfn frame);
+void table_frame_close(struct tables *t, void *contents);
 
 /* One frame for the kernel's own use, in the direct map, not cleared. */
 int table_take_kernel_frame(struct tables *t, struct pfn *frame) KERR_MUST_CHECK;

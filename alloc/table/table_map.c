@@ -176,20 +176,21 @@ void table_prune(struct gather *g, struct vaddr va, unsigned level, struct table
  * for this copy to clear. A link that has lost U: its pages have. */
 static void fill_zero(struct tables *t, struct pfn frame, uint64_t link)
 {
-	const void *shared = frame_open(&t->reach, t->zero_table);
-	void *to = frame_open(&t->reach, frame);
+	void *shared = table_frame_open(t, t->zero_table);
+	void *to = table_frame_open(t, frame);
 	unsigned rights = link & X86_PTE_US ? TABLE_USER : 0;
 	uint64_t page = entry_for(t, pfn_to_paddr(t->zero_frame), 0, rights);
 
 	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++)
 		entry_set(t, to, i, page | (entry_get(t, shared, i) & link & X86_PTE_A));
-	frame_close(&t->reach, to);
+	table_frame_close(t, to);
+	table_frame_close(t, shared);
 }
 
 /* The entries of a table that maps what the large page ENTRY of LEVEL + 1 did. */
 static void fill_pieces(struct tables *t, unsigned level, struct pfn frame, uint64_t entry)
 {
-	void *to = frame_open(&t->reach, frame);
+	void *to = table_frame_open(t, frame);
 	uint64_t at = table_leaf_address(t->geometry, level + 1, entry).a;
 	uint64_t bits = entry & ~TABLE_ENTRY_ADDRESS;
 
@@ -201,17 +202,31 @@ static void fill_pieces(struct tables *t, unsigned level, struct pfn frame, uint
 		bits |= entry & X86_PTE_LARGE_PAT;
 	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++)
 		entry_set(t, to, i, (at + i * table_span(t->geometry, level)) | bits);
-	frame_close(&t->reach, to);
+	table_frame_close(t, to);
 }
 
-/* What a CPU set in the old entry after it was read holds for all pieces. */
-static void add_late(struct tables *t, struct pfn frame, uint64_t bits)
+/* What another CPU set in the old entry, or in the shared table, after it was read: before the
+ * exchange that gave WAS, for it is not led there any more. */
+static void add_late(struct tables *t, struct pfn frame, uint64_t before, uint64_t was, bool zero)
 {
-	void *to = frame_open(&t->reach, frame);
+	uint64_t late = was & ~before & (X86_PTE_A | X86_PTE_D);
 
-	for (unsigned i = 0; bits && i < table_frame_entries(t->geometry); i++)
-		entry_set(t, to, i, entry_get(t, to, i) | bits);
-	frame_close(&t->reach, to);
+	if (t->config.cpus == 1 || !(zero ? was & X86_PTE_A : late))
+		return;
+	void *shared = zero ? table_frame_open(t, t->zero_table) : NULL;
+	void *to = table_frame_open(t, frame);
+
+	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++) {
+		uint64_t bits = zero ? entry_get(t, shared, i) & X86_PTE_A : late;
+		uint64_t entry = entry_get(t, to, i);
+
+		/* CPUs use the new table already. */
+		while (bits && !entry_swap(t, to, i, &entry, entry | bits))
+			;
+	}
+	table_frame_close(t, to);
+	if (zero)
+		table_frame_close(t, shared);
 }
 
 int table_take_apart(struct tables *t, struct table_root *root, struct vaddr va,
@@ -234,7 +249,7 @@ int table_take_apart(struct tables *t, struct table_root *root, struct vaddr va,
 	uint64_t was = table_write(t, root, level + 1, va, path->frame[level + 1],
 				   entry_to_table(t, va, frame));
 
-	add_late(t, frame, was & ~path->entry & (zero ? X86_PTE_A : X86_PTE_A | X86_PTE_D));
+	add_late(t, frame, path->entry, was, zero);
 	table_copy_top(t, root, level + 1, va);
 	if (t->ops->linked)
 		t->ops->linked(t, root, level, va, frame);
@@ -258,6 +273,8 @@ int table_take_apart(struct tables *t, struct table_root *root, struct vaddr va,
 
 bool table_is_kept(const struct tables *t, struct vaddr va, uint64_t bytes)
 {
+	if (table_is_high_window(t, va, bytes))
+		return true;
 	for (unsigned i = 0; t->ops->kept; i++) {
 		struct table_kept kept = t->ops->kept(t, i);
 
@@ -274,19 +291,27 @@ static bool is_placed(const struct tables *t, const struct table_root *root, str
 {
 	const struct table_geometry *g = t->geometry;
 
-	return level < g->depth && g->level[level].leaf &&
+	return level < g->depth && g->level[level].leaf && !(level && t->config.small_only) &&
 	       !((va.a | pa.a) & (table_span(g, level) - 1)) &&
 	       is_user(t, va) == (root != &t->kernel) && table_canonical(g, va.a).a == va.a &&
 	       !table_is_kept(t, va, table_span(g, level));
 }
 
-/* The shared zero table, if VA is in one, is taken apart. */
+/* The shared zero table, or the large page, if VA is in one, is taken apart. */
 static int own_table(struct tables *t, struct table_root *root, struct vaddr va)
 {
 	struct table_path path;
+	int error = 0;
 
-	table_descend(t, root, va, 1, &path);
-	return table_is_zero(t, path.level, path.entry) ? table_take_apart(t, root, va, &path) : 0;
+	do {
+		table_descend(t, root, va, 1, &path);
+		if (!(path.entry & X86_PTE_P) ||
+		    (!table_is_leaf(t->geometry, path.level, path.entry) &&
+		     !table_is_zero(t, path.level, path.entry)))
+			return 0;
+		error = table_take_apart(t, root, va, &path);
+	} while (!error);
+	return error;
 }
 
 int table_map(struct tables *t, struct table_root *root, struct vaddr va, struct paddr pa,
@@ -337,16 +362,24 @@ int table_grant(struct tables *t, struct table_root *root, struct vaddr va, unsi
 	uint64_t lift = rights & TABLE_EXEC ? t->geometry->no_execute : 0;
 
 	table_descend(t, root, va, 0, &path);
-	if (path.level > 0 || !(path.entry & X86_PTE_P))
+	if (!(path.entry & X86_PTE_P))
 		return KERR_INVALID;
-	void *entries = t->ops->open(t, root, 0, va, path.frame[0]);
-	unsigned index = frame_index(t, 0, va);
+	void *entries = t->ops->open(t, root, path.level, va, path.frame[path.level]);
+	unsigned index = frame_index(t, path.level, va);
 	uint64_t was = path.entry;
 
 	while (!entry_swap(t, entries, index, &was, (was | gain) & ~lift))
 		;
 	t->ops->close(t, entries);
 	return 0;
+}
+
+int table_hole(struct tables *t, struct table_root *root, struct vaddr va)
+{
+	struct table_path path;
+
+	table_descend(t, root, va, 0, &path);
+	return path.entry & X86_PTE_P ? -1 : (int)path.level;
 }
 
 bool table_query(struct tables *t, struct table_root *root, struct vaddr va,
@@ -370,11 +403,11 @@ int table_make_zero(struct tables *t, struct pfn frame)
 	if (error)
 		return error;
 	t->zero_frame = frame;
-	void *entries = frame_open(&t->reach, t->zero_table);
+	void *entries = table_frame_open(t, t->zero_table);
 
 	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++)
 		entry_set(t, entries, i, entry_for(t, pfn_to_paddr(frame), 0, TABLE_USER));
-	frame_close(&t->reach, entries);
+	table_frame_close(t, entries);
 	t->has_zero_table = true;
 	return 0;
 }

@@ -384,7 +384,8 @@ static int lend(struct share *s)
 	for (unsigned i = 0; i < s->count; i++)
 		entry_set(t, entries, frame_index(t, level, s->page[i].va), s->page[i].entry);
 	t->ops->close(t, entries);
-	*table_uses(t, path.frame[level]) += s->count;
+	if (level < table_top(t->geometry))
+		*table_uses(t, path.frame[level]) += s->count;
 	for (unsigned i = 0; i < s->count; i++) {
 		struct table_leaf leaf = gather_leaf_of(t, level, s->page[i].entry);
 

@@ -102,35 +102,50 @@ def _all_well(experiment: Experiment) -> str:
     return text + "."
 
 
-def what_was_run(experiment: Experiment) -> Html:
+def contents(experiment: Experiment) -> Html:
+    """Links to the chapters, where there are several."""
     parts = experiment.parts()
-    return joined([element("h2", "What was run", id="run"),
-                   *[_traces(part) for part in parts], *[_allocators(part) for part in parts],
-                   _hosts(experiment)])
+    if len(parts) < 2:
+        return Html("")
+    links = [element("a", CHAPTERS[part.kind][0], href=f"#{part.kind}") for part in parts]
+    return element("p", joined(links, " · "))
+
+
+def what_was_run(experiment: Experiment) -> Html:
+    return joined([element("h2", "What was run", id="run"), _traces(experiment),
+                   *[_allocators(part) for part in experiment.parts()], _hosts(experiment)])
 
 
 def _traces(experiment: Experiment) -> Html:
+    parts = experiment.parts()
+    header = ["trace", "events", "prologue", "machine", "RAM", "CPUs", "SHA-256"]
     rows = []
-    for scenario in experiment.scenarios:
-        runs = experiment.all_runs(scenario)
-        if not runs:
-            rows.append(element("tr", element("td", scenario),
-                                element("td", "no finished run", colspan="6", css="text")))
-            continue
-        config, result = runs[0].config, runs[0].result
-        machine = f"{config.get('machine', '?')}, {config.get('arch', '?')}"
-        if config.get("machine_known") is False:
-            machine += " (guessed)"
-        rows.append(element(
-            "tr", element("td", scenario), element("td", _number(result.get("events"))),
-            element("td", _number(result.get("prologue"))), element("td", machine),
-            element("td", _memory(config)), element("td", _number(config.get("cpus"))),
-            element("td", element("code", str(config.get("trace_sha256", "?")), css="hash"),
-                    css="text")))
+    for part in parts:
+        if len(parts) > 1:
+            rows.append(element("tr", element("th", CHAPTERS[part.kind][0], scope="rowgroup",
+                                              colspan=str(len(header))), css="scenario"))
+        rows += [_trace_row(part, scenario) for scenario in part.scenarios]
     return table("Traces and the machines they were replayed on. Prologue: allocations made "
-                 "before event 0.",
-                 ["trace", "events", "prologue", "machine", "RAM", "CPUs", "SHA-256"], rows,
-                 texts=("SHA-256",))
+                 "before event 0.", header, rows, texts=("SHA-256",))
+
+
+def _trace_row(experiment: Experiment, scenario: str) -> Html:
+    runs = experiment.all_runs(scenario)
+    if not runs:
+        return element("tr", element("td", scenario),
+                       element("td", "no finished run", colspan="6", css="text"))
+    config, result = runs[0].config, runs[0].result
+    machine = f"{config.get('machine', '?')}, {config.get('arch', '?')}"
+    if config.get("paging"):
+        machine += f", paging {config['paging']}"
+    if config.get("machine_known") is False:
+        machine += " (guessed)"
+    return element(
+        "tr", element("td", scenario), element("td", _number(result.get("events"))),
+        element("td", _number(result.get("prologue"))), element("td", machine),
+        element("td", _memory(config)), element("td", _number(config.get("cpus"))),
+        element("td", element("code", str(config.get("trace_sha256", "?")), css="hash"),
+                css="text"))
 
 
 def _number(value: Any) -> str:
@@ -143,11 +158,18 @@ def _memory(config: dict[str, Any]) -> str:
     return f"{text}, {wording.size(usable)} usable" if isinstance(usable, int) else text
 
 
-def _settings(run: Run) -> str:
-    parts = [f"{key} {run.config[key]}" for key in ("tables", "space", "paging", "start", "place", "pass", "until")
-             if run.config.get(key) not in (None, "", 0)]
-    parts += [f"{key}={value}" for key, value in (run.config.get("options") or {}).items()]
-    return ", ".join(parts)
+def _settings(run: Run) -> list[str]:
+    parts = [f"{key} {run.config[key]}"
+             for key in ("tables", "space", "start", "place", "pass", "until")
+             if run.config.get(key) not in (None, "", 0, "none")]
+    return parts + [f"{key}={value}" for key, value in (run.config.get("options") or {}).items()]
+
+
+def _common_settings(runs: list[Run]) -> str:
+    """What all runs share; what differs stands in the names of traces and machines."""
+    found = [_settings(run) for run in runs]
+    common = [part for part in found[0] if all(part in one for one in found)] if found else []
+    return ", ".join(common) or "–"
 
 
 def _allocators(experiment: Experiment) -> Html:
@@ -155,11 +177,11 @@ def _allocators(experiment: Experiment) -> Html:
     for allocator in experiment.allocators:
         cells = [cell for cell in experiment.cells if cell.allocator == allocator]
         runs = [cell.run for cell in cells if cell.run]
-        settings = wording.joined(sorted({_settings(run) for run in runs}) or ["–"])
         seeds = ", ".join(str(seed) for seed in sorted({cell.seed for cell in cells}))
         rows.append(element("tr", element("td", swatch(allocator), allocator),
                             element("td", f"{len(runs)} of {len(cells)}"),
-                            element("td", seeds), element("td", settings, css="text")))
+                            element("td", seeds),
+                            element("td", _common_settings(runs), css="text")))
     one, several = SUBJECTS[experiment.kind]
     return table(f"{several.capitalize()}, with the colour that stands for each in all plots.",
                  [one, "runs", "seeds", "settings"], rows, texts=("settings",))

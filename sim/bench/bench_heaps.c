@@ -34,6 +34,10 @@
 #define SEED	    1
 #define RUNS	    3
 
+/* A machine's RAM, all of it populated: for the machine itself, and times what lives. */
+#define RAM_LEAST (UINT64_C(16) << 20)
+#define RAM_TIMES 4
+
 static const char *const generated[] = { "larson", "power-law", "kernel-boot" };
 #define LOADS_MAX 16u
 
@@ -56,8 +60,9 @@ struct bench_event {
 
 struct load {
 	char *name;
-	GArray *events; /* struct bench_event */
-	void **object;	/* by handle */
+	uint64_t peak_bytes; /* that live at once */
+	GArray *events;	     /* struct bench_event */
+	void **object;	     /* by handle */
 };
 
 struct loads {
@@ -109,8 +114,9 @@ static double time_load(const struct load *load, const struct driver *driver)
 
 /* ---- loads ---- */
 
-/* LIVE: by handle; what a trace frees that it never allocated is left out. */
-static void take_event(struct load *load, const struct event *event, bool *live)
+/* LIVE: bytes by handle; what a trace frees that it never allocated is left out. */
+static void take_event(struct load *load, const struct event *event, uint32_t *live,
+		       uint64_t *live_bytes)
 {
 	struct bench_event one = { .handle = (uint32_t)event->u.heap.handle };
 
@@ -120,12 +126,14 @@ static void take_event(struct load *load, const struct event *event, bool *live)
 	} else if (event->kind != EVENT_HEAP_FREE || !live[one.handle]) {
 		return;
 	}
-	live[one.handle] = one.bytes != 0;
+	*live_bytes += (uint64_t)one.bytes - live[one.handle];
+	load->peak_bytes = MAX(load->peak_bytes, *live_bytes);
+	live[one.handle] = one.bytes;
 	g_array_append_val(load->events, one);
 }
 
 /* A recording ends with objects alive: they are freed then, oldest first. */
-static void free_the_rest(struct load *load, const bool *live, uint64_t handles)
+static void free_the_rest(struct load *load, const uint32_t *live, uint64_t handles)
 {
 	for (uint64_t handle = 0; handle < handles; handle++) {
 		struct bench_event one = { .handle = (uint32_t)handle };
@@ -144,13 +152,14 @@ static bool read_load(const char *path, uint64_t percent, struct load *load, GEr
 	if (!reader)
 		return false;
 	uint64_t handles = trace_reader_meta(reader)->handles;
-	g_autofree bool *live = g_new0(bool, handles);
+	g_autofree uint32_t *live = g_new0(uint32_t, handles);
+	uint64_t live_bytes = 0;
 	load->events = g_array_new(FALSE, FALSE, sizeof(struct bench_event));
 	load->object = g_new0(void *, handles);
 	uint64_t most = MAX(trace_reader_meta(reader)->events / 100 * percent, 1000);
 	while ((count = trace_reader_next_block(reader, &events, error)) > 0)
 		for (int i = 0; i < count && most; i++, most--)
-			take_event(load, &events[i], live);
+			take_event(load, &events[i], live, &live_bytes);
 	free_the_rest(load, live, handles);
 	trace_reader_free(reader);
 	return count == 0 && (load->events->len ||
@@ -405,11 +414,14 @@ static bool time_heap(const struct heap_ops *ops, const struct load *load, doubl
 		      GError **error)
 {
 	struct machine_config *config = machine_config_new("pc-512m", error);
+	uint64_t ram = RAM_LEAST + RAM_TIMES * load->peak_bytes / FRAME_BYTES * FRAME_BYTES;
 	struct bench_heap bench = { 0 };
 	struct driver driver = { kernel_alloc, kernel_free, &bench };
 	struct frame_config frames;
 
-	bench.machine = config ? machine_new(config, error) : NULL;
+	bench.machine = config && machine_config_resize(config, ram, error)
+				? machine_new(config, error)
+				: NULL;
 	if (config)
 		machine_config_free(config);
 	if (!bench.machine)

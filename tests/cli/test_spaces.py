@@ -4,7 +4,7 @@ import csv
 
 from program import OK, Case, main
 
-KINDS = ("spurious", "zero", "zero-table", "fresh", "from-zero", "copy", "reuse", "bad",
+KINDS = ("spurious", "zero", "zero-table", "fresh", "large", "from-zero", "copy", "reuse", "bad",
          "no-memory")
 LARGEST = 8
 POINTS = 100

@@ -227,7 +227,9 @@ END_TEST
 
 START_TEST(each_cpu_has_its_own_magazine)
 {
-	start_with("slab", NULL, 0);
+	static const char *const heaps[] = { "slab", "size-classes" };
+
+	start_with(heaps[_i], NULL, 0);
 	in->frames->machine->cpu = 0;
 	void *mine = take(64);
 	give(mine);
@@ -235,6 +237,50 @@ START_TEST(each_cpu_has_its_own_magazine)
 	expect(take(64) != mine, "CPU 1 got what CPU 0 freed");
 	in->frames->machine->cpu = 0;
 	expect(take(64) == mine, "CPU 0 did not get back what it freed last");
+	stop();
+}
+END_TEST
+
+START_TEST(a_free_object_in_a_magazine_is_not_freed_again)
+{
+	struct heap_config config;
+	struct heap_violation v;
+	void *object[100];
+
+	heap_config_defaults(heap_find("size-classes"), &config);
+	config.cpus = 1 + (uint32_t)_i; /* with one, another way in */
+	in = heap_instance_new(heap_find("size-classes"), &config, frame_find("buddy"), 16);
+	for (unsigned i = 0; i < 100; i++)
+		object[i] = take(48);
+	for (unsigned i = 0; i < 100; i++) {
+		give(object[i]);
+		expect_eq(heap_free(&in->heap, object[i]), KERR_NOT_OWNED);
+		expect_eq(heap_free(&in->heap, (char *)object[i] + 8), KERR_NOT_OWNED);
+	}
+	expect_eq(in->heap.ops->check(in->heap.state, &v), 0);
+	expect_eq(used(), 0);
+	/* The last span, the magazines, the page map's leaf, descriptors. */
+	expect(held() <= 8, "%lu frames are held for nothing", held());
+	in->heap.ops->trim(in->heap.state);
+	expect_eq(held(), 0);
+	stop();
+}
+END_TEST
+
+START_TEST(a_class_that_is_hardly_used_holds_little)
+{
+	start_with("size-classes", NULL, 0);
+	uint64_t before = held();
+	void *one = take(8192);
+	uint64_t first = held() - before;
+	void *more[16];
+	for (unsigned i = 0; i < 16; i++)
+		more[i] = take(8192);
+	expect(first <= 2 + 4, "%lu frames for the first 8 KiB", first);
+	expect(held() - before >= 2 * 17, "17 objects of 8 KiB are in %lu frames", held());
+	give(one);
+	for (unsigned i = 0; i < 16; i++)
+		give(more[i]);
 	stop();
 }
 END_TEST
@@ -590,7 +636,9 @@ int main(void)
 	tcase_add_test(tcase, slabs_largest_object_is_a_page_less_its_head);
 	tcase_add_test(tcase, slabs_of_a_cache_begin_at_different_colours);
 	tcase_add_test(tcase, a_constructor_runs_once_an_object_and_its_work_is_kept);
-	tcase_add_test(tcase, each_cpu_has_its_own_magazine);
+	tcase_add_loop_test(tcase, each_cpu_has_its_own_magazine, 0, 2);
+	tcase_add_loop_test(tcase, a_free_object_in_a_magazine_is_not_freed_again, 0, 2);
+	tcase_add_test(tcase, a_class_that_is_hardly_used_holds_little);
 	tcase_add_test(tcase, a_cache_keeps_as_many_empty_slabs_as_it_is_told);
 	tcase_add_test(tcase, paged_and_non_paged_objects_never_share_a_page);
 	tcase_add_test(tcase, the_non_paged_pool_feeds_page_tables);

@@ -391,7 +391,7 @@ def turn_into_spaces(path: Path, space: str = "process") -> Path:
                 "contiguity": {"share_in_runs_of_2n": [1.0 / (k + factor) for k in range(10)],
                                "tlb_reach": {size: {"reach_bytes": factor << 20}
                                              for size in ("4k", "64k", "2m", "1g")}},
-                "over_time": {"time_ns": [k * STEP_NS for k in range(6)],
+                "over_time": {"time_ns": [7_000_000_000 + k * STEP_NS for k in range(6)],
                               "mapped_pages": [100 * k for k in range(6)],
                               "user_frames": [80 * k for k in range(6)]},
                 "largest_processes": [{"process": [1, 10 + k], "pages": [10 * k, 3]}

@@ -93,11 +93,17 @@ struct rig *rig_new(const struct rig_config *c)
 		     machine_config_set(rig->config, "paging", c->mode, &error) &&
 		     machine_config_set(rig->config, "layout", c->layout ? c->layout : "classic",
 					&error) &&
+		     machine_config_set(rig->config, "highmem", c->highmem ? "on" : "off",
+					&error) &&
 		     machine_config_resize(rig->config, c->ram_bytes ? c->ram_bytes : 32u << 20,
 					   &error),
 	     error);
 	rig->config->cpus = c->cpus ? c->cpus : 1;
 	rig->config->stale_check = true;
+	if (c->no_pse)
+		ck_assert(mmu_config_set(&rig->config->mmu, "features.pse36", 0) &&
+			  mmu_config_set(&rig->config->mmu, "features.pse", 0) &&
+			  machine_config_set(rig->config, "leaf", "4K", NULL));
 	if (c->large_tlb)
 		make_tlb_large(rig->config, c->tlb_sets ? c->tlb_sets : 256);
 	want(space_choice_find(&rig->choice, c->tables, c->spaces, &error), error);

@@ -14,9 +14,11 @@ struct rig_config {
 	const char *frames;		    /* NULL: buddy */
 	const char *layout;		    /* NULL: classic */
 	uint64_t ram_bytes;		    /* 0: 32 MiB */
+	bool highmem;			    /* i386: RAM beyond the direct map, zoned-buddy */
 	unsigned cpus;			    /* 0: 1 */
 	bool large_tlb;
 	unsigned tlb_sets;     /* of 8 ways, with large_tlb; 0: 256 */
+	bool no_pse;	       /* 32-bit mode without large pages */
 	enum kernel_pass pass; /* probed: what the kernel does goes through the TLBs too */
 };
 

@@ -409,10 +409,20 @@ static void more_spaces(struct rig *rig, struct scene *scene)
 	}
 }
 
-static void nothing(struct rig *rig, struct scene *scene)
+/* Each CPU copies a page once more: whoever reaches pages through windows uses all of them. */
+static void rest(struct rig *rig, struct scene *scene)
 {
-	(void)rig;
-	(void)scene;
+	uint64_t value = 7;
+	struct space *child;
+
+	share_and_copy(rig, scene, scene->a);
+	expect(scene, space_lab_fork(&rig->lab, scene->b, &child), "fork");
+	if (scene->failed)
+		return;
+	machine_set_cpu(rig->machine, 1);
+	expect(scene, rig_touch(rig, scene->b, BASE, MMU_WRITE, &value) != TOUCH_DONE, "a write");
+	machine_set_cpu(rig->machine, 0);
+	space_lab_free(&rig->lab, child);
 }
 
 static const struct {
@@ -456,7 +466,7 @@ static const struct {
 	{ "exit", the_child_exits },
 	{ "another space", another_child_comes },
 	{ "more spaces", more_spaces },
-	{ "rest", nothing },
+	{ "rest", rest },
 };
 
 static void set_out(struct rig *rig, struct scene *scene)

@@ -14,7 +14,7 @@
 
 struct scene {
 	unsigned first; /* the CPU that looks first after each step */
-	bool resting;	/* the last step: nobody looks for what is done now */
+	bool resting;	/* the last step: nobody looks for all that is done now */
 	/* What came of it. */
 	const char *at;	    /* the step that is under way */
 	const char *failed; /* NULL, or what an operation should not have returned */

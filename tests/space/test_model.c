@@ -50,6 +50,8 @@ static const struct {
 #define CELLS (int)(sizeof(cells) / sizeof(cells[0]))
 
 #define WINDOW_PART 400
+/* So many operations have large pages among them. */
+#define LARGE_SURELY 1000
 
 static bool has_windows(int cell)
 {
@@ -98,6 +100,9 @@ static void run(int cell, const char *spaces, const char *setting, enum kernel_p
 		      cells[cell].mode);
 	ck_assert_uint_ge(report.operations, operations);
 	ck_assert_uint_gt(report.refused_touches, 0);
+	if (operations >= LARGE_SURELY &&
+	    (strcmp(spaces, "process") == 0 || strcmp(spaces, "large") == 0))
+		ck_assert_uint_gt(report.large, 0);
 	check_space_report_clear(&report);
 }
 
@@ -113,7 +118,8 @@ START_TEST(probed_kernel_code_does_the_same)
 }
 END_TEST
 
-static const char *const policies[] = { "regions", "zero-frame", "zero-table", "cow", "guarded" };
+static const char *const policies[] = { "regions", "zero-frame", "zero-table",
+					"cow",	   "guarded",	 "large" };
 
 START_TEST(every_policy_keeps_contents)
 {
@@ -140,7 +146,7 @@ int main(int argc, char **argv)
 	tcase_set_timeout(tcase, slow ? 3600 : 60);
 	tcase_add_loop_test(tcase, contents_are_the_model_s_under_every_system, 0, CELLS);
 	tcase_add_loop_test(tcase, probed_kernel_code_does_the_same, 0, CELLS);
-	tcase_add_loop_test(tcase, every_policy_keeps_contents, 0, 5);
+	tcase_add_loop_test(tcase, every_policy_keeps_contents, 0, G_N_ELEMENTS(policies));
 	tcase_add_loop_test(tcase, every_window_policy_keeps_contents, 0, 4);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);

@@ -35,6 +35,7 @@ static bool all; /* slow */
 static const struct {
 	const char *tables, *setting, *mode;
 	bool slow; /* only there */
+	bool high; /* with RAM beyond the direct map */
 } cells[] = {
 	{ "direct", NULL, "32", true },
 	{ "direct", NULL, "pae", true },
@@ -70,6 +71,11 @@ static const struct {
 	{ "preallocated", NULL, "pae", false },
 	{ "preallocated", NULL, "4level", true },
 	{ "preallocated", NULL, "5level", true },
+	{ "direct", NULL, "pae", false, true },
+	{ "recursive", NULL, "32", true, true },
+	{ "foreign", NULL, "32", true, true },
+	{ "window", "tables.policy=stack", "pae", true, true },
+	{ "directories", NULL, "32", true, true },
 };
 #define CELLS (int)G_N_ELEMENTS(cells)
 
@@ -156,6 +162,9 @@ static struct rig *rig_for(int cell)
 					   .spaces = "process",
 					   .mode = cells[cell].mode,
 					   .setting = cells[cell].setting,
+					   .frames = cells[cell].high ? "zoned-buddy" : NULL,
+					   .highmem = cells[cell].high,
+					   .ram_bytes = cells[cell].high ? 1ull << 30 : 0,
 					   .cpus = SCENE_CPUS,
 					   .large_tlb = true,
 					   .tlb_sets = 32,

@@ -33,6 +33,13 @@ def cells():
             yield "window", mode, [f"tables.policy={policy}"]
 
 
+def high_cells():
+    """RAM beyond the direct map, where there is such a thing."""
+    for mode in ("32", "pae"):
+        for system in SYSTEMS:
+            yield system, mode
+
+
 class Storm(Case):
     def setUp(self):
         super().setUp()
@@ -40,10 +47,10 @@ class Storm(Case):
         done = run("generate", "fork-storm", *TRACE, "--seed", 3, "-o", self.trace)
         self.assertEqual(done.returncode, OK, done.stderr)
 
-    def replay(self, system, mode, settings, *more, code=OK):
+    def replay(self, system, mode, settings, *more, code=OK, frames="buddy"):
         settings = [f"machine.arch={MODES[mode]}", f"machine.paging={mode}",
                     "machine.stale-check=on", *settings]
-        done = run("replay", self.trace, "--frames", "buddy", "--tables", system, "--space",
+        done = run("replay", self.trace, "--frames", frames, "--tables", system, "--space",
                    "process", *[part for text in settings for part in ("--set", text)], *more,
                    "--json", timeout=600)
         self.assertEqual(done.returncode, code, f"{system}, {mode}: {done.stderr}")
@@ -62,6 +69,36 @@ class Storm(Case):
                 contents[system, mode, *settings] = got["spaces"]["contents"]
         self.assertEqual(len(set(contents.values())), 1, contents)
         self.assertEqual(len(contents), 34)
+
+    def test_the_same_memory_beyond_the_direct_map(self):
+        contents = {self.replay("direct", "32", [])["spaces"]["contents"]}
+        for system, mode in high_cells():
+            with self.subTest(system=system, mode=mode):
+                got = self.replay(system, mode, ["machine.highmem=on"], "--ram", "2G",
+                                  frames="zoned-buddy")
+                self.assertEqual(got["violations"], 0, got["violation_list"][:3])
+                self.assertFalse(got["digests_differ"])
+                self.assertEqual(got["spaces"]["unserved"], 0)
+                self.assertEqual(got["passes"]["probed"]["mmu"]["stale_uses"], 0)
+                # Each page that is cleared or copied is reached through a window.
+                self.assertGreater(got["spaces"]["tables"]["slot_moves"],
+                                   got["spaces"]["faults"]["fresh"])
+                contents.add(got["spaces"]["contents"])
+        self.assertEqual(len(contents), 1)
+
+    def test_who_cannot_have_memory_beyond_the_direct_map_says_so(self):
+        for frames, why in (("buddy", "no zone that ends where"), ("stack", "in free frames")):
+            said = self.replay("direct", "32", ["machine.highmem=on"], "--ram", "2G",
+                               frames=frames, code=USAGE)
+            self.assertIn(why, said)
+        said = self.replay("direct", "4level", ["machine.highmem=on"], code=USAGE)
+        self.assertIn("is for i386", said)
+        said = self.replay("direct", "32", ["machine.highmem=on", "frames.low-mib=896"], "--ram",
+                           "2G", frames="zoned-buddy", code=USAGE)
+        self.assertIn("low-mib", said)
+        said = self.replay("direct", "32", ["machine.highmem=on"], "--heap", "slab",
+                           frames="zoned-buddy", code=USAGE)
+        self.assertIn("heaps keep to the direct map", said)
 
     def test_what_cannot_be_is_refused_with_the_reason(self):
         for system in ("recursive", "foreign"):
