@@ -6,6 +6,19 @@
 
 static struct heap_instance *in;
 
+static void start_collector(uint64_t step)
+{
+	const struct heap_ops *ops = heap_find("collector");
+	struct heap_config config;
+
+	heap_config_defaults(ops, &config);
+	for (unsigned i = 0; ops->options[i].key; i++)
+		config.option[i] = strcmp(ops->options[i].key, "mark") == 0   ? 1
+				   : strcmp(ops->options[i].key, "step") == 0 ? step
+									      : config.option[i];
+	in = heap_instance_new(ops, &config, frame_find("buddy"), 16);
+}
+
 static void start_with(const char *name, const char *key, uint64_t value)
 {
 	const struct heap_ops *ops = heap_find(name);
@@ -456,7 +469,7 @@ END_TEST
 
 /* ---- mark=steps under random mutation, against a model ---- */
 
-#define NODES 4000u
+#define NODES 2000u
 #define EDGES 6u
 
 struct node {
@@ -556,10 +569,10 @@ static void mutate(void)
 
 	if (!graph.node[from] || !graph.node[to] || !graph.reached[from] || !graph.reached[to])
 		return;
-	if (dice() % 4 && graph.edge[from][e]) {
+	if (dice() % 2 && graph.edge[from][e]) {
 		store(to, f, graph.edge[from][e]);
 		store(from, e, NULL);
-	} else if (graph.pinned[to] && dice() % 8 == 0 && graph.pinned[from]) {
+	} else if (graph.pinned[to] && from != to) {
 		store(from, e, graph.node[to]);
 		graph.pinned[to] = false;
 		give(graph.node[to]);
@@ -579,7 +592,7 @@ static unsigned lost_under_mutation(bool barrier)
 {
 	unsigned lost = 0;
 
-	start_with("collector", "mark", 1);
+	start_collector(64);
 	graph = (struct graph){ .random = 88172645463325252ull, .barrier = barrier };
 	is_used = calloc(16 << 17, 1);
 	for (unsigned step = 0; step < 1500 && !lost; step++) {
@@ -590,7 +603,7 @@ static unsigned lost_under_mutation(bool barrier)
 			give(take(512)); /* garbage, so that collections go on */
 		}
 		find_reached();
-		for (unsigned k = 0; k < 4; k++)
+		for (unsigned k = 0; k < 12; k++)
 			mutate();
 		if (step % 16 == 0)
 			lost = lost_nodes();
