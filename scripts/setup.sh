@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh            what building, tests and plots need
 #   scripts/setup.sh --guest    also QEMU, busybox and cpio, for record-guest.sh
-#   scripts/setup.sh --oracle   also QEMU, Bochs and nasm, for the oracle tests of the slow suite
+#   scripts/setup.sh --oracle   also QEMU, Bochs, nasm and valgrind, for tests of the slow suite
 set -euo pipefail
 
 packages=(
@@ -18,7 +18,7 @@ packages=(
 # Without these a test is skipped, a row of `kmemlab bench heaps` says that they are missing, or CTF is not
 # imported.
 optional=(clang-format libmimalloc2.0 libjemalloc2 libbabeltrace2-dev)
-oracle=(qemu-system-x86 bochs bochsbios vgabios nasm)
+oracle=(qemu-system-x86 bochs bochsbios vgabios nasm valgrind)
 guest=(qemu-system-x86 busybox-static cpio)
 
 if [ "${1:-}" = --oracle ]; then

@@ -127,11 +127,29 @@ void process_pattern(uint64_t number, uint64_t va, uint8_t *data, unsigned bytes
 	}
 }
 
+/* 1 to 8 bytes as one number, by two loads that may overlap: bytes stored one by one into a word
+ * that is loaded as a whole would have to wait for the store buffer, in every touch. */
+static uint64_t word_of(const uint8_t *data, unsigned bytes)
+{
+	uint32_t low, high;
+	uint16_t first, last;
+
+	if (bytes >= 4) {
+		memcpy(&low, data, 4);
+		memcpy(&high, data + bytes - 4, 4);
+		return low | (uint64_t)high << (8 * (bytes - 4));
+	}
+	if (bytes == 1)
+		return *data;
+	memcpy(&first, data, 2);
+	memcpy(&last, data + bytes - 2, 2);
+	return first | (uint64_t)last << (8 * (bytes - 2));
+}
+
 static void digest(struct processes *p, const uint8_t *data, unsigned bytes)
 {
 	for (unsigned i = 0; i < bytes; i += 8) {
-		uint64_t word = 0;
-		memcpy(&word, data + i, MIN(8, bytes - i));
+		uint64_t word = word_of(data + i, MIN(8, bytes - i));
 		p->contents = (p->contents ^ word) * 0x9e3779b97f4a7c15ull + i;
 		p->contents ^= p->contents >> 29;
 	}

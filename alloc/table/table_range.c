@@ -275,10 +275,13 @@ int table_protect(struct tables *t, struct table_root *root, struct vaddr va, st
 
 /* ---- walk ---- */
 
-/* Collects up to a gather's worth of what is mapped from VA on; changes nothing. */
+/* Collects up to a gather's worth of what is mapped from VA on; changes nothing. A link to the
+ * shared zero table may have lost U: PATH's entry then says so for all of its pages. */
 static struct vaddr look(struct gather *g, const struct table_path *path, struct vaddr va,
 			 struct vaddr end)
 {
+	uint64_t given = path->entry | ~(uint64_t)X86_PTE_US;
+
 	struct tables *t = g->t;
 	void *entries = t->ops->open(t, g->root, 0, va, path->frame[0]);
 
@@ -287,7 +290,7 @@ static struct vaddr look(struct gather *g, const struct table_path *path, struct
 		uint64_t entry = entry_get(t, entries, frame_index(t, 0, va));
 
 		if (entry & X86_PTE_P)
-			g->leaf[g->leaves++] = (struct gather_leaf){ va, entry, 0, false };
+			g->leaf[g->leaves++] = (struct gather_leaf){ va, entry & given, 0, false };
 	}
 	t->ops->close(t, entries);
 	return va;

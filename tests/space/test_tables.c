@@ -240,6 +240,44 @@ START_TEST(what_was_cached_through_the_zero_table_is_invalidated_when_it_changes
 }
 END_TEST
 
+/* Rights that a whole region has lost its child's pages have lost too, however they are mapped. */
+static void fork_without_rights(struct rig *rig, void *context)
+{
+	struct space *space, *child;
+	uint64_t value = 0;
+
+	ck_assert_int_eq(space_lab_new(&rig->lab, &space), 0);
+	ck_assert_int_eq(space_lab_map(&rig->lab, space, ZERO_BASE, ZERO_BASE + (16u << 20), RW),
+			 0);
+	space_lab_switch(&rig->lab, space);
+	ck_assert_int_eq(rig_touch(rig, space, ZERO_BASE, MMU_READ, &value), TOUCH_DONE);
+	ck_assert_int_eq(space_lab_protect(&rig->lab, space, ZERO_BASE, ZERO_BASE + (16u << 20), 0),
+			 0);
+	ck_assert_int_eq(space_lab_fork(&rig->lab, space, &child), 0);
+	space_lab_switch(&rig->lab, child);
+	ck_assert_int_eq(rig_touch(rig, child, ZERO_BASE, MMU_READ, &value), TOUCH_BAD);
+	ck_assert_int_eq(rig_touch(rig, child, ZERO_BASE + FRAME_BYTES, MMU_READ, &value),
+			 TOUCH_BAD);
+	space_lab_free(&rig->lab, child);
+	space_lab_free(&rig->lab, space);
+}
+
+static const char *const all_policies[] = { "regions", "zero-frame", "zero-table", "cow",
+					    "guarded", "large",	     "process" };
+
+START_TEST(a_child_has_no_right_that_its_parent_lost)
+{
+	const struct rig_config config = { .tables = "direct",
+					   .spaces = all_policies[_i],
+					   .mode = "4level" };
+	struct rig *rig = rig_new(&config);
+
+	rig_run(rig, fork_without_rights, NULL);
+	rig_stop(rig);
+	rig_free(rig);
+}
+END_TEST
+
 /* ---- every allocation fails once ---- */
 
 struct failing {
@@ -646,6 +684,8 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(tcase, nothing_is_invalidated_that_need_not_be, 0, CELLS);
 	tcase_add_loop_test(tcase, only_a_watermark_that_wraps_flushes, 0,
 			    (int)G_N_ELEMENTS(policies));
+	tcase_add_loop_test(tcase, a_child_has_no_right_that_its_parent_lost, 0,
+			    G_N_ELEMENTS(all_policies));
 	tcase_add_loop_test(tcase, an_operation_that_fails_anywhere_is_undone, 0, CELLS * FAILURES);
 	tcase_add_loop_test(tcase,
 			    what_was_cached_through_the_zero_table_is_invalidated_when_it_changes,
