@@ -36,6 +36,9 @@ struct replay_config {
 	struct frame_config frame_config;
 	const struct heap_ops *heap[PASSES]; /* NULL: frame events are replayed; else heap events */
 	struct heap_config heap_config;	     /* options, CPUs and seed; the rest is the pass's */
+	const struct space_choice *heap_tables; /* page tables of a heap that maps; NULL: T1 */
+	uint64_t overrun_event; /* for tests: the workload writes a byte past the end of the object
+				   that this event is given; 0: never */
 	uint64_t seed; /* 0: also keeps the recorded order of simultaneous events of different CPUs
 			*/
 	enum replay_start start;
@@ -68,13 +71,15 @@ enum replay_operation {
 	OPERATION_BOOT = 0,
 	OPERATION_ALLOC,
 	OPERATION_FREE,
-	OPERATION_SPACE, /* + enum space_call */
+	OPERATION_SPACE,			/* + enum space_call */
+	OPERATION_HEAP_FAULT = OPERATION_SPACE, /* in a replay with a heap */
 	OPERATIONS = OPERATION_SPACE + SPACE_CALLS
 };
 extern const char *const replay_operation_names[OPERATIONS];
 
-/* Heap events are replayed: "boot", "heap_alloc" (realloc too), "heap_free", and their rows are by
- * the smallest order with 2^order >= bytes. */
+/* Heap events are replayed: "boot", "heap_alloc" (realloc too), "heap_free", whose rows are by the
+ * smallest order with 2^order >= bytes, and "heap_fault": page faults that the workload's touches
+ * of its objects raise. */
 extern const char *const replay_heap_operation_names[OPERATIONS];
 
 /* What a pass with a heap leaves (sim/heap_report.h). */
@@ -85,6 +90,10 @@ struct replay_heap {
 	GPtrArray *caches; /* char *: names of object caches by site, may hold NULL */
 	uint64_t state_bytes, kept_bytes;
 	uint64_t held_after_all; /* frames, when everything was freed */
+	bool maps;		 /* the heap has a region: */
+	uint64_t table_frames;	 /* frames of its page tables; they stay */
+	uint64_t faults;	 /* served for the workload's touches */
+	uint64_t unbacked;	 /* objects that had no frame when they were touched: failures */
 };
 
 struct replay_row {

@@ -22,8 +22,8 @@
 #define GFP_RECLAIMABLE 0x10u
 
 /* Around kernel code of the heap. COUNTERS: to charge it to; NULL none. */
-static void heap_begin(struct session *session, enum probe_phase phase,
-		       struct probe_counters *counters)
+void session_heap_begin(struct session *session, enum probe_phase phase,
+			struct probe_counters *counters)
 {
 	if (session->pass == PASS_PROBED) {
 		probe_phase(phase, counters);
@@ -32,7 +32,7 @@ static void heap_begin(struct session *session, enum probe_phase phase,
 	trap_kernel_begin();
 }
 
-static void heap_leave(struct session *session)
+void session_heap_leave(struct session *session)
 {
 	trap_kernel_end();
 	if (session->pass == PASS_PROBED) {
@@ -43,14 +43,14 @@ static void heap_leave(struct session *session)
 
 /* ---- the watched frame allocator: kernel code calls it, it is no kernel code ---- */
 
-static void to_frames(struct session *session, bool enter)
+void session_heap_to_frames(struct session *session, bool enter)
 {
 	if (session->pass == PASS_PROBED)
 		probe_heap(!enter);
 }
 
 /* The lab's own time is not the heap's. */
-static void charge_lab(struct session *session, uint64_t since)
+void session_heap_charge_lab(struct session *session, uint64_t since)
 {
 	if (session->timed)
 		session->heap->lab_ticks += timer_stop() - since;
@@ -62,9 +62,9 @@ static int watched_alloc(void *state, const struct frame_request *request, struc
 	struct ledger_finding finding;
 	struct frames frames = session->frames;
 
-	to_frames(session, true);
+	session_heap_to_frames(session, true);
 	int status = session->kernel->frame_alloc(&frames, request, out);
-	to_frames(session, false);
+	session_heap_to_frames(session, false);
 	uint64_t since = session->timed ? timer_start() : 0;
 	trap_kernel_end();
 	if (status == KERR_OK) {
@@ -76,7 +76,7 @@ static int watched_alloc(void *state, const struct frame_request *request, struc
 		heap_ledger_held(session->heap->ledger, out->frames);
 	}
 	trap_kernel_begin();
-	charge_lab(session, since);
+	session_heap_charge_lab(session, since);
 	return status;
 }
 
@@ -94,10 +94,10 @@ static int watched_free(void *state, const struct frame_block *block)
 		session_ledger_violation(session, "free by the heap", &finding);
 	heap_ledger_held(session->heap->ledger, -(int64_t)block->frames);
 	trap_kernel_begin();
-	charge_lab(session, since);
-	to_frames(session, true);
+	session_heap_charge_lab(session, since);
+	session_heap_to_frames(session, true);
 	int status = session->kernel->frame_free(&frames, block);
-	to_frames(session, false);
+	session_heap_to_frames(session, false);
 	return status;
 }
 
@@ -109,12 +109,14 @@ static void heap_death(struct session *session, const char *what)
 	session->corrupt = true;
 }
 
-/* State and the memory map that the heap is told of, in contiguous frames. */
+/* State, the memory map that the heap is told of, and the kernel's struct heap, in contiguous
+ * frames. */
 static void *place_state(struct session *session, uint64_t bytes, struct memmap **map)
 {
 	struct session_heap *heap = session->heap;
 	const struct boot_result *boot = &session->machine->boot;
-	uint64_t state = (bytes + 15) & ~15ull, frames = frames_for_bytes(state + sizeof(**map));
+	uint64_t state = (bytes + 15) & ~15ull;
+	uint64_t frames = frames_for_bytes(state + sizeof(**map) + sizeof(struct heap));
 	struct frame_request request = { .frames = (uint32_t)frames, .align_frames = 1 };
 	struct frames allocator = session->frames;
 	struct ledger_finding finding;
@@ -136,11 +138,6 @@ static void *place_state(struct session *session, uint64_t bytes, struct memmap 
 	return at;
 }
 
-static uint64_t direct_map_base(const struct session *session)
-{
-	return session->machine->config->paging ? session->machine->params.direct_map.a : 0;
-}
-
 void session_heap_start(struct session *session, struct frame_ops *watched)
 {
 	struct session_heap *heap = session->heap;
@@ -154,9 +151,11 @@ void session_heap_start(struct session *session, struct frame_ops *watched)
 	heap->heap.ops = session->config->heap[session->pass];
 	config.frames = (struct frames){ watched, session };
 	config.map = &session->machine->boot.map;
-	config.reach = (struct reach){ .direct = { direct_map_base(session) },
+	config.reach = (struct reach){ .direct = session_object_vaddr(session, 0),
 				       .direct_end = session->machine->boot.map.end };
 	config.reach.base = machine_pointer(session->machine, config.reach.direct);
+	if (!session_mapped_start(session, &config))
+		return;
 	heap->state_bytes = heap->heap.ops->state_bytes(&config, &why);
 	if (!heap->state_bytes) {
 		g_set_error(&session->error, LAB_ERROR, LAB_ERROR_BOOT,
@@ -168,13 +167,15 @@ void session_heap_start(struct session *session, struct frame_ops *watched)
 		return;
 	config.map = map;
 	probe_heap_owners(HEAP_OWNER, HEAP_STATE_OWNER);
-	heap_begin(session, PROBE_RUN, NULL);
+	session_heap_begin(session, PROBE_RUN, NULL);
 	int status = heap->heap.ops->init(heap->heap.state, &config);
-	heap_leave(session);
+	session_heap_leave(session);
 	if (status != KERR_OK)
 		g_set_error(&session->error, LAB_ERROR, LAB_ERROR_BOOT,
 			    "heap %s does not start in this RAM (error %d)", heap->heap.ops->name,
 			    status);
+	else
+		session_mapped_bind(session, (struct heap *)(map + 1));
 }
 
 bool session_heap_new(struct session *session, uint64_t handles, GError **error)
@@ -239,11 +240,11 @@ static int call_heap(struct session *session, enum call call, uint64_t bytes,
 	if (session->pass == PASS_PROBED)
 		row->operations += count;
 	session->heap->lab_ticks = 0;
-	heap_begin(session, PROBE_RUN, count ? &row->counters : NULL);
+	session_heap_begin(session, PROBE_RUN, count ? &row->counters : NULL);
 	uint64_t start = session_start(session);
 	int status = enter(session, call, request, object);
 	uint64_t stop = session->timed ? timer_stop() : 0;
-	heap_leave(session);
+	session_heap_leave(session);
 	if (session->timed && count)
 		recorder_latency(
 			session->recorder, call == CALL_FREE ? OPERATION_FREE : OPERATION_ALLOC,
@@ -258,13 +259,7 @@ static int call_heap(struct session *session, enum call call, uint64_t bytes,
 
 static void *pointer_of(const struct session *session, uint64_t offset)
 {
-	return machine_pointer(session->machine,
-			       (struct vaddr){ direct_map_base(session) + offset });
-}
-
-static uint64_t offset_of(const struct session *session, const void *object)
-{
-	return machine_vaddr(session->machine, object).a - direct_map_base(session);
+	return machine_pointer(session->machine, session_object_vaddr(session, offset));
 }
 
 static void trace_fault(struct session *session, const char *what, uint64_t handle)
@@ -298,10 +293,10 @@ static uint32_t cache_for(struct session *session, const struct event *event)
 	struct heap_cache_request request = { .bytes = event->u.heap.bytes,
 					      .align_bytes = event->u.heap.align_bytes };
 	struct heap bound = heap->heap;
-	heap_begin(session, PROBE_RUN, NULL);
+	session_heap_begin(session, PROBE_RUN, NULL);
 	if (session->kernel->heap_cache_new(&bound, &request, &number) != KERR_OK)
 		number = 0;
-	heap_leave(session);
+	session_heap_leave(session);
 	g_hash_table_insert(heap->caches, name, GUINT_TO_POINTER(number));
 	return number;
 }
@@ -372,17 +367,76 @@ static void object_violation(struct session *session, const char *kind, uint64_t
 	va_end(arguments);
 	char *message = g_strdup_printf("heap %s: object at kernel address 0x%" PRIx64 ": %s",
 					session->heap->heap.ops->name,
-					direct_map_base(session) + offset, what);
-	session_violation(session, kind, offset >> X86_PAGE_SHIFT, message);
+					session_object_vaddr(session, offset).a, what);
+	bool direct = offset < heap_ledger_region_offset(session->heap->ledger);
+	session_violation(session, kind, direct ? offset >> X86_PAGE_SHIFT : 0, message);
 	g_free(message);
 	g_free(what);
 }
 
-static uint64_t usable_bytes(const struct session *session, const void *object)
+static uint64_t usable_bytes(struct session *session, const void *object)
 {
 	const struct heap *heap = &session->heap->heap;
 
-	return heap->ops->usable(heap->state, object);
+	session_heap_begin(session, PROBE_CHECK, NULL);
+	uint64_t bytes = heap->ops->usable(heap->state, object);
+	session_heap_leave(session);
+	return bytes;
+}
+
+/* Whether an object still holds what was written, and is still its owner's in the heap's eyes. */
+static void verify(struct session *session, uint64_t handle, const struct heap_object *object)
+{
+	const struct heap *heap = &session->heap->heap;
+	void *at = pointer_of(session, object->offset);
+	uint64_t bad;
+
+	if (!session_object_verify(session, handle, object, object->bytes, &bad))
+		return;
+	if (bad != UINT64_MAX)
+		object_violation(session, "contents", object->offset,
+				 "byte %" PRIu64 " of %" PRIu64 " was overwritten", bad,
+				 object->bytes);
+	if (!(heap->ops->caps & HEAP_CAP_TAGS))
+		return;
+	session_heap_begin(session, PROBE_CHECK, NULL);
+	uint32_t tag = heap->ops->tag(heap->state, at);
+	session_heap_leave(session);
+	if (tag != object_tag(session, object))
+		object_violation(session, "tag", object->offset, "its tag is not the one given");
+}
+
+static void give(struct session *session, uint64_t handle, bool count)
+{
+	struct heap_ledger *ledger = session->heap->ledger;
+	struct heap_object *object = heap_ledger_object(ledger, handle);
+	void *at = pointer_of(session, object->offset);
+	uint64_t bytes = object->bytes, offset = object->offset;
+
+	verify(session, handle, object);
+	heap_ledger_release(ledger, handle, session->machine->current_cpu);
+	if (!(session->heap->heap.ops->caps & HEAP_CAP_FREE))
+		return;
+	int status = call_heap(session, CALL_FREE, bytes, NULL, &at, count);
+	if (status != KERR_OK)
+		object_violation(session, "free-refused", offset, "its free is refused (error %d)",
+				 status);
+}
+
+/* There was no frame for a page of the object when the workload touched it: its request failed
+ * after all, and it goes. */
+static void give_unbacked(struct session *session, const struct event *event, uint64_t handle)
+{
+	struct heap_object *object = heap_ledger_object(session->heap->ledger, handle);
+	void *at = pointer_of(session, object->offset);
+	uint64_t bytes = object->bytes;
+
+	note_failure(session, event, object->site);
+	heap_ledger_release(session->heap->ledger, handle, session->machine->current_cpu);
+	object->state = HEAP_OBJECT_FAILED;
+	if (call_heap(session, CALL_FREE, bytes, NULL, &at, false) != KERR_OK)
+		object_violation(session, "free-refused", object->offset, "its free is refused");
+	heap_ledger_tick(session->heap->ledger);
 }
 
 void session_heap_alloc(struct session *session, const struct event *event)
@@ -408,7 +462,7 @@ void session_heap_alloc(struct session *session, const struct event *event)
 		note_failure(session, event, site);
 		return;
 	}
-	struct heap_object object = { .offset = offset_of(session, at),
+	struct heap_object object = { .offset = session_object_offset(session, at),
 				      .bytes = MAX(request.bytes, 1),
 				      .usable = usable_bytes(session, at),
 				      .site = site,
@@ -420,41 +474,13 @@ void session_heap_alloc(struct session *session, const struct event *event)
 				 object.usable, object.bytes, heap_verdict_name(verdict));
 		return;
 	}
-	heap_contents_write(at, handle, 0, object.bytes);
-	heap_ledger_tick(ledger);
-}
-
-/* Whether an object still holds what was written, and is still its owner's in the heap's eyes. */
-static void verify(struct session *session, uint64_t handle, const struct heap_object *object)
-{
-	const struct heap *heap = &session->heap->heap;
-	void *at = pointer_of(session, object->offset);
-	uint64_t bad = heap_contents_verify(at, handle, object->bytes);
-
-	if (bad != UINT64_MAX)
-		object_violation(session, "contents", object->offset,
-				 "byte %" PRIu64 " of %" PRIu64 " was overwritten", bad,
-				 object->bytes);
-	if ((heap->ops->caps & HEAP_CAP_TAGS) &&
-	    heap->ops->tag(heap->state, at) != object_tag(session, object))
-		object_violation(session, "tag", object->offset, "its tag is not the one given");
-}
-
-static void give(struct session *session, uint64_t handle, bool count)
-{
-	struct heap_ledger *ledger = session->heap->ledger;
-	struct heap_object *object = heap_ledger_object(ledger, handle);
-	void *at = pointer_of(session, object->offset);
-	uint64_t bytes = object->bytes, offset = object->offset;
-
-	verify(session, handle, object);
-	heap_ledger_release(ledger, handle, session->machine->current_cpu);
-	if (!(session->heap->heap.ops->caps & HEAP_CAP_FREE))
+	if (!session_object_write(session, handle, known, 0)) {
+		give_unbacked(session, event, handle);
 		return;
-	int status = call_heap(session, CALL_FREE, bytes, NULL, &at, count);
-	if (status != KERR_OK)
-		object_violation(session, "free-refused", offset, "its free is refused (error %d)",
-				 status);
+	}
+	if (session->config->overrun_event && session->event == session->config->overrun_event)
+		session_object_overrun(session, known);
+	heap_ledger_tick(ledger);
 }
 
 void session_heap_release(struct session *session, const struct event *event)
@@ -501,21 +527,27 @@ void session_heap_resize(struct session *session, const struct event *event)
 	note_digest(session, status == KERR_OK ? at : NULL);
 	bool moved = status == KERR_OK;
 	uint64_t bytes = moved ? MAX(request.bytes, 1) : object->bytes;
-	enum heap_verdict verdict = heap_ledger_place(ledger, handle, offset_of(session, at), bytes,
-						      usable_bytes(session, at), alignment(event));
+	enum heap_verdict verdict =
+		heap_ledger_place(ledger, handle, session_object_offset(session, at), bytes,
+				  usable_bytes(session, at), alignment(event));
 	if (!moved)
 		note_failure(session, event, object->site);
 	if (verdict != HEAP_VERDICT_OK) {
-		object_violation(session, heap_verdict_name(verdict), offset_of(session, at),
+		object_violation(session, heap_verdict_name(verdict),
+				 session_object_offset(session, at),
 				 "after a realloc to %" PRIu64 " bytes: %s", bytes,
 				 heap_verdict_name(verdict));
 		return;
 	}
-	uint64_t bad = heap_contents_verify(at, handle, moved ? keep : bytes);
+	uint64_t bad;
+	session_object_verify(session, handle, object, moved ? keep : bytes, &bad);
 	if (bad != UINT64_MAX)
 		object_violation(session, "contents", object->offset,
 				 "byte %" PRIu64 " did not survive a realloc", bad);
-	heap_contents_write(at, handle, keep, bytes);
+	if (!session_object_write(session, handle, object, keep)) {
+		give_unbacked(session, event, handle);
+		return;
+	}
 	heap_ledger_tick(ledger);
 }
 
@@ -601,11 +633,11 @@ void session_heap_audit(struct session *session)
 
 	if (session->config->unjudged)
 		return;
-	heap_begin(session, PROBE_CHECK, NULL);
+	session_heap_begin(session, PROBE_CHECK, NULL);
 	int error = heap->ops->check(heap->state, &violation);
 	if (error == 0)
 		compare(session);
-	heap_leave(session);
+	session_heap_leave(session);
 	if (error == 0)
 		return;
 	g_snprintf(message, sizeof(message), "heap %s: check(): invariant %u at %p: %s",
@@ -620,9 +652,9 @@ static void trim(struct session *session)
 
 	if (!heap->ops->trim)
 		return;
-	heap_begin(session, PROBE_RUN, NULL);
+	session_heap_begin(session, PROBE_RUN, NULL);
 	heap->ops->trim(heap->state);
-	heap_leave(session);
+	session_heap_leave(session);
 }
 
 void session_heap_end(struct session *session)

@@ -97,6 +97,12 @@ static void add_heap(GString *text, const struct replay_heap *heap)
 			       (double)t->peak_held_bytes / peak);
 	g_string_append_printf(text, LABEL "%.1f %% of what was handed out was not asked for\n",
 			       "internal", heap_report_waste(t->requested_bytes, t->handed_bytes));
+	if (heap->maps)
+		g_string_append_printf(text,
+				       LABEL "%" PRIu64 " frames of page tables, %" PRIu64
+					     " faults served, %" PRIu64 " objects without a frame "
+					     "when they were touched\n",
+				       "mapped", heap->table_frames, heap->faults, heap->unbacked);
 }
 
 /* ---- what operations cost ---- */

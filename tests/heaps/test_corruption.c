@@ -21,6 +21,7 @@ static const struct {
 	const char *heap;
 	unsigned in_frames, in_state;
 	bool slack;
+	bool pages; /* objects have pages of their own: what is left of those is nobody's */
 } wanted[] = {
 	{ "size-classes", 85, 90, true },
 	{ "sole", 100, 95, false },
@@ -30,21 +31,42 @@ static const struct {
 	{ "pools", 100, 90, false },
 	{ "collector", 85, 80, true },
 	{ "tlsf", 100, 90, false },
+	{ "guarded", 98, 90, true, true },
 };
 
 struct extents {
+	const struct heap_instance *in;
+	bool pages;
 	unsigned char *free_word; /* by word of RAM: 1 outside of metadata */
 	const char *base;
 	uint64_t words;
 };
 
+/* The word of RAM at an address of the direct map or of the region; what leads nowhere is behind
+ * the last. */
+static uint64_t word_at(const struct extents *e, const char *at)
+{
+	const struct heap_region *region = &e->in->region;
+	uint64_t offset = (uint64_t)(at - region->base);
+
+	if (offset >= region->bytes)
+		return (uint64_t)(at - e->base) / 8;
+	uint32_t frame = region->frame[offset / 4096];
+	return frame ? (frame - 1) * 512ull + offset % 4096 / 8 : e->words;
+}
+
 static int note_extent(void *ctx, const struct heap_extent *extent)
 {
 	struct extents *e = ctx;
-	uint64_t first = (uint64_t)((const char *)extent->at - e->base) / 8;
+	uint64_t before = e->pages ? (uintptr_t)extent->at % 4096 : 0;
+	uint64_t bytes = before + extent->bytes;
 
-	for (uint64_t i = 0; i < extent->bytes / 8 && first + i < e->words; i++)
-		e->free_word[first + i] = 1;
+	bytes = e->pages ? (bytes + 4095) & ~4095ull : bytes;
+	for (uint64_t i = 0; i < bytes / 8; i++) {
+		uint64_t word = word_at(e, (const char *)extent->at - before + i * 8);
+		if (word < e->words)
+			e->free_word[word] = 1;
+	}
 	return 0;
 }
 
@@ -57,9 +79,11 @@ static int note_frame(void *ctx, const struct frame_extent *extent)
 	return 0;
 }
 
-static struct extents metadata_of(const struct heap_instance *in)
+static struct extents metadata_of(const struct heap_instance *in, bool pages)
 {
-	struct extents e = { .base = in->config.reach.base, .words = RAM_MB * 131072ull };
+	struct extents e = {
+		.in = in, .pages = pages, .base = in->config.reach.base, .words = RAM_MB * 131072ull
+	};
 
 	e.free_word = calloc(e.words, 1);
 	memset(e.free_word, 1, 16 * 512);
@@ -117,7 +141,7 @@ START_TEST(planted_corruption_is_found)
 	for (unsigned step = 0; step < 400; step++)
 		heap_customer_step(&customer);
 	heap_instance_assert_sound(in);
-	struct extents e = metadata_of(in);
+	struct extents e = metadata_of(in, wanted[_i].pages);
 	uint64_t *ram = (uint64_t *)(void *)in->config.reach.base;
 	for (uint64_t w = 0; wanted[_i].slack && w < e.words; w++)
 		e.free_word[w] |= ram[w] == 0;

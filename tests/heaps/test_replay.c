@@ -119,6 +119,57 @@ START_TEST(runs_and_passes_agree)
 }
 END_TEST
 
+/* ---- faults of heaps that map ---- */
+
+/* The violation that a byte written past the end of an object of BYTES is. */
+static char *overrun(const char *heap, enum kernel_pass pass, uint64_t bytes)
+{
+	struct replay_config config;
+	struct replay_result result;
+
+	add(EVENT_HEAP_ALLOC, 1, 40);
+	add(EVENT_HEAP_ALLOC, 2, bytes);
+	config = config_of(heap);
+	config.overrun_event = 1;
+	story_pass(&config, pass, &result);
+	expect_eq(result.violations, 1);
+	const struct replay_violation *v = g_ptr_array_index(result.violation_list, 0);
+	ck_assert_str_eq(v->kind, "page-fault");
+	char *message = g_strdup(v->message);
+	replay_result_clear(&result);
+	return message;
+}
+
+START_TEST(overrun_of_a_guarded_object_is_a_fault_that_names_it)
+{
+	char *message = overrun("guarded", (enum kernel_pass)_i, 72);
+
+	expect(strstr(message, "#PF, error code 0x2") &&
+		       strstr(message, "; 0 bytes past the end of the object of 72 bytes"),
+	       "%s", message);
+	g_free(message);
+}
+END_TEST
+
+START_TEST(page_tables_of_a_heap_are_reached_as_chosen)
+{
+	static const char *const names[] = { "recursive", "window", "directories", "pool",
+					     "preallocated" };
+	struct space_choice choice = { 0 };
+	struct replay_result result;
+
+	expect(space_choice_find(&choice, names[_i], "none", NULL), "%s", names[_i]);
+	tell_random(3, 800);
+	struct replay_config config = config_of("guarded");
+	config.heap_tables = &choice;
+	story_pass(&config, PASS_PROBED, &result);
+	expect(result.violations == 0, "%s: %s", names[_i], story_describe(&result));
+	expect(result.heap.table_frames > 0 && result.failures == 0, "%s: %lu failures", names[_i],
+	       result.failures);
+	replay_result_clear(&result);
+}
+END_TEST
+
 /* ---- H11's bound ---- */
 
 #define PROBE_BYTES 3000u /* no other object is of that order */
@@ -387,6 +438,8 @@ int main(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_add_loop_test(tcase, runs_and_passes_agree, 0, (int)heaps());
+	tcase_add_loop_test(tcase, overrun_of_a_guarded_object_is_a_fault_that_names_it, 0, PASSES);
+	tcase_add_loop_test(tcase, page_tables_of_a_heap_are_reached_as_chosen, 0, 5);
 	tcase_add_test(tcase, tlsf_costs_the_same_however_many_holes_there_are);
 	tcase_add_loop_test(tcase, the_ledger_sees_what_a_rogue_heap_does, 0, ROGUES);
 	tcase_add_test(tcase, check_shrinks_what_a_rogue_heap_does_wrong);

@@ -1,0 +1,182 @@
+/* What makes the heaps that map pages themselves, shown on a stub machine whose region of kernel
+ * addresses is the host's: what is not mapped faults. */
+#include <stdlib.h>
+#include <string.h>
+#include "tests/heaps/heap_instance.h"
+
+#define PAGE 4096u
+
+static struct heap_instance *in;
+
+static void start_over(const char *name, const char *frames, const char *key, uint64_t value)
+{
+	const struct heap_ops *ops = heap_find(name);
+	struct heap_config config;
+
+	heap_config_defaults(ops, &config);
+	for (unsigned i = 0; key && ops->options[i].key; i++)
+		if (strcmp(ops->options[i].key, key) == 0)
+			config.option[i] = value;
+	in = heap_instance_new(ops, &config, frame_find(frames), 16);
+}
+
+static void start_with(const char *name, const char *key, uint64_t value)
+{
+	start_over(name, "buddy", key, value);
+}
+
+static void stop(void)
+{
+	heap_instance_assert_sound(in);
+	heap_instance_free(in);
+}
+
+static char *take(uint64_t bytes)
+{
+	void *at = NULL;
+
+	expect_eq(heap_instance_alloc(in, bytes, 0, &at), 0);
+	return at;
+}
+
+static void give(void *at)
+{
+	expect_eq(heap_free(&in->heap, at), 0);
+}
+
+static struct heap_stats stats(void)
+{
+	struct heap_stats now;
+
+	in->heap.ops->stats(in->heap.state, &now);
+	return now;
+}
+
+/* Whether a touch of AT ends in a fault that nobody serves. */
+static bool faults(volatile char *at, bool write)
+{
+	if (sigsetjmp(heap_fault_jump, 1)) {
+		expect(heap_fault_at == (void *)(uintptr_t)at, "the fault is at %p, not at %p",
+		       heap_fault_at, (void *)(uintptr_t)at);
+		return true;
+	}
+	heap_fault_expected = true;
+	if (write)
+		*at = 1;
+	else
+		(void)*at;
+	heap_fault_expected = false;
+	return false;
+}
+
+static struct heap_place place_of(const void *at)
+{
+	struct heap_place place = { 0 };
+
+	expect(in->heap.ops->locate(in->heap.state, at, &place), "%p is no object's", at);
+	return place;
+}
+
+/* ---- H12 ---- */
+
+static const uint64_t guarded_sizes[] = { 8, 64, 4088, 4096, 4104, 40000 };
+
+START_TEST(first_byte_past_the_end_faults_and_is_told_whose)
+{
+	uint64_t bytes = guarded_sizes[_i];
+
+	start_with("guarded", NULL, 0);
+	take(24);
+	char *object = take(bytes);
+	take(24);
+	memset(object, 1, bytes);
+	expect(!faults(object + bytes - 1, true), "the last byte is the object's");
+	expect(faults(object + bytes, true), "%lu bytes: one past the end", bytes);
+	expect(faults(object + bytes, false), "reading it too");
+	struct heap_place place = place_of(heap_fault_at);
+	expect(place.object == object && place.bytes == bytes && !place.freed,
+	       "%p of %lu bytes is named", place.object, place.bytes);
+	stop();
+}
+END_TEST
+
+START_TEST(room_behind_an_odd_size_is_less_than_its_alignment)
+{
+	start_with("guarded", NULL, 0);
+	char *object = take(13);
+	expect(!faults(object + 15, true) && faults(object + 16, true), "13 bytes, aligned to 8");
+	expect_eq(in->heap.ops->usable(in->heap.state, object), 13);
+	stop();
+}
+END_TEST
+
+START_TEST(freed_object_faults_and_is_remembered)
+{
+	start_with("guarded", NULL, 0);
+	char *object = take(100);
+	give(object);
+	expect(faults(object, false), "a freed object is read");
+	struct heap_place place = place_of(object + 50);
+	expect(place.object == object && place.bytes == 100 && place.freed, "who it was");
+	expect_eq(heap_free(&in->heap, object), KERR_NOT_OWNED);
+	expect_eq(stats().held_frames, 1); /* of the page map: it remembers */
+	in->heap.ops->trim(in->heap.state);
+	expect_eq(stats().held_frames, 0);
+	expect(!in->heap.ops->locate(in->heap.state, object, &place), "forgotten");
+	stop();
+}
+END_TEST
+
+/* How many others are freed before an address comes back; 0: never in 3,000. */
+static unsigned comes_back_after(const char *key, uint64_t value)
+{
+	start_with("guarded", key, value);
+	char *object = take(8);
+	unsigned i = 0;
+	give(object);
+	for (i = 1; i < 3000; i++) {
+		char *other = take(8);
+		give(other);
+		if (other == object)
+			break;
+	}
+	stop();
+	return i % 3000;
+}
+
+START_TEST(quarantine_and_reuse_say_when_an_address_comes_back)
+{
+	expect(comes_back_after(NULL, 0) == 0, "late: not before the region is used up");
+	expect_eq(comes_back_after("reuse", 1), 65); /* the 64th pushes it out */
+}
+END_TEST
+
+START_TEST(start_placement_guards_the_beginning)
+{
+	start_with("guarded", "place", 1);
+	take(8);
+	char *object = take(8);
+	expect_eq((uintptr_t)object % PAGE, 0);
+	expect(faults(object - 1, false) && !faults(object + 8, true), "place=start");
+	stop();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("heaps that map");
+	TCase *tcase = tcase_create("H12");
+
+	tcase_add_loop_test(tcase, first_byte_past_the_end_faults_and_is_told_whose, 0,
+			    sizeof(guarded_sizes) / sizeof(*guarded_sizes));
+	tcase_add_test(tcase, room_behind_an_odd_size_is_less_than_its_alignment);
+	tcase_add_test(tcase, freed_object_faults_and_is_remembered);
+	tcase_add_test(tcase, quarantine_and_reuse_say_when_an_address_comes_back);
+	tcase_add_test(tcase, start_placement_guards_the_beginning);
+	suite_add_tcase(suite, tcase);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
