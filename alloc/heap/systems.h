@@ -16,6 +16,7 @@ extern const struct heap_ops heap_slab;
 extern const struct heap_ops heap_pools;
 extern const struct heap_ops heap_collector;
 extern const struct heap_ops heap_tlsf;
+extern const struct heap_ops heap_demand_region;
 extern const struct heap_ops heap_guarded;
 
 /* Records a finding of check(): `return heap_found(v, 3, at, "...");` */

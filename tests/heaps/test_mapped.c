@@ -162,10 +162,83 @@ START_TEST(start_placement_guards_the_beginning)
 }
 END_TEST
 
+/* ---- H7 ---- */
+
+#define MIB (1ull << 20)
+
+START_TEST(frames_come_at_first_touch_and_go_back)
+{
+	start_with("demand-region", NULL, 0);
+	expect_eq(stats().held_frames, 0);
+	char *small = take(64);
+	uint64_t begun = stats().held_frames;
+	char *large = take(8 * MIB);
+	uint64_t untouched = stats().held_frames;
+	expect(untouched - begun <= 4, "%lu frames for 8 MiB that nobody touched",
+	       untouched - begun);
+	for (uint64_t i = 0; i < 100; i++)
+		large[i * 64 * 1024 + 5000] = 1;
+	uint64_t touched = stats().held_frames;
+	expect(touched - untouched >= 99 && touched - untouched <= 100, "%lu pages of 100",
+	       touched - untouched);
+	for (uint64_t i = 0; i < 100; i++)
+		expect(large[i * 64 * 1024 + 5000] == 1 && large[i * 64 * 1024 + 5001] == 0,
+		       "page %lu", i);
+	expect_eq(stats().held_frames, touched);
+	heap_instance_assert_sound(in);
+	give(large);
+	expect(stats().held_frames <= begun + 2, "%lu frames after its free, %lu before it",
+	       stats().held_frames, begun);
+	small[0] = 1;
+	give(small);
+	in->heap.ops->trim(in->heap.state);
+	expect_eq(stats().held_frames, 0);
+	stop();
+}
+END_TEST
+
+START_TEST(give_back_waits_for_so_many_pages)
+{
+	start_with("demand-region", "give-back", 32);
+	char *keep = take(64);
+	char *object = take(20 * PAGE);
+	take(64);
+	memset(object, 1, 20 * PAGE);
+	uint64_t touched = stats().held_frames;
+	give(object);
+	expect_eq(stats().held_frames, touched);
+	in->heap.ops->trim(in->heap.state);
+	expect(stats().held_frames + 18 <= touched, "trim() takes them");
+	keep[0] = 1;
+	stop();
+}
+END_TEST
+
+START_TEST(more_than_ram_is_handed_out_until_it_is_touched)
+{
+	start_with("demand-region", NULL, 0);
+	char *object = take(40 * MIB);
+	uint64_t i = 0;
+	for (; i < 40 * MIB && !faults(object + i, true); i += PAGE)
+		;
+	expect(i > 14 * MIB && i < 16 * MIB, "16 MiB of RAM give out after %lu", i);
+	struct heap_place place = place_of(heap_fault_at);
+	expect(place.object == object && !place.freed, "whose page it was");
+	expect_eq(in->heap.ops->commit(in->heap.state, object, 40 * MIB), KERR_NO_MEMORY);
+	void *other = NULL;
+	expect_eq(heap_instance_alloc(in, 8, 0, &other), KERR_NO_MEMORY);
+	give(object);
+	in->heap.ops->trim(in->heap.state);
+	expect_eq(stats().held_frames, 0);
+	take(8);
+	stop();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("heaps that map");
-	TCase *tcase = tcase_create("H12");
+	TCase *tcase = tcase_create("promises");
 
 	tcase_add_loop_test(tcase, first_byte_past_the_end_faults_and_is_told_whose, 0,
 			    sizeof(guarded_sizes) / sizeof(*guarded_sizes));
@@ -173,6 +246,9 @@ int main(void)
 	tcase_add_test(tcase, freed_object_faults_and_is_remembered);
 	tcase_add_test(tcase, quarantine_and_reuse_say_when_an_address_comes_back);
 	tcase_add_test(tcase, start_placement_guards_the_beginning);
+	tcase_add_test(tcase, frames_come_at_first_touch_and_go_back);
+	tcase_add_test(tcase, give_back_waits_for_so_many_pages);
+	tcase_add_test(tcase, more_than_ram_is_handed_out_until_it_is_touched);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

@@ -151,6 +151,32 @@ START_TEST(overrun_of_a_guarded_object_is_a_fault_that_names_it)
 }
 END_TEST
 
+/* 40 MiB of a 64 MiB region in 16 MiB of RAM. */
+START_TEST(object_without_frames_fails_late_and_goes_back)
+{
+	struct replay_config config;
+	struct replay_result result;
+
+	story_memory(story, "BIOS-e820: [mem 0x0-0xffffff] usable\n");
+	add(EVENT_HEAP_ALLOC, 1, 100);
+	add(EVENT_HEAP_ALLOC, 2, 40u << 20);
+	add(EVENT_HEAP_FREE, 2, 0);
+	add(EVENT_HEAP_ALLOC, 3, 8u << 20);
+	add(EVENT_HEAP_FREE, 1, 0);
+	config = config_of("demand-region");
+	config.check_events = 1;
+	story_pass(&config, (enum kernel_pass)_i, &result);
+	expect(result.violations == 0, "%s", story_describe(&result));
+	expect_eq(result.heap.unbacked, 1);
+	expect_eq(result.failures, 1);
+	expect_eq(result.skipped, 1);
+	expect(result.heap.faults > 3500 + 2000, "it had all that there was: %lu faults",
+	       result.heap.faults);
+	expect_eq(result.heap.held_after_all, 0);
+	replay_result_clear(&result);
+}
+END_TEST
+
 START_TEST(page_tables_of_a_heap_are_reached_as_chosen)
 {
 	static const char *const names[] = { "recursive", "window", "directories", "pool",
@@ -439,6 +465,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_add_loop_test(tcase, runs_and_passes_agree, 0, (int)heaps());
 	tcase_add_loop_test(tcase, overrun_of_a_guarded_object_is_a_fault_that_names_it, 0, PASSES);
+	tcase_add_loop_test(tcase, object_without_frames_fails_late_and_goes_back, 0, PASSES);
 	tcase_add_loop_test(tcase, page_tables_of_a_heap_are_reached_as_chosen, 0, 5);
 	tcase_add_test(tcase, tlsf_costs_the_same_however_many_holes_there_are);
 	tcase_add_loop_test(tcase, the_ledger_sees_what_a_rogue_heap_does, 0, ROGUES);
