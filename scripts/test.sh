@@ -20,7 +20,7 @@ setup_options=()
 [ $slow = no ] || setup_options+=(--oracle)
 scripts/setup.sh "${setup_options[@]}"
 
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 failures=""
 
 # run_suite BUILD_DIR "MESON OPTIONS" TEST_ARGUMENTS...
 run_suite() {
@@ -41,6 +41,7 @@ run_suite() {
   passed=$((passed + $(count Ok || echo 0) + 0))
   failed=$((failed + $(count Fail) + $(count Timeout)))
   skipped=$((skipped + $(count Skipped)))
+  [ $status = 0 ] || failures+=$(python3 -B scripts/failed_tests.py "$build")$'\n'
   rm -f "$log"
   return $status
 }
@@ -53,6 +54,8 @@ if [ $slow = yes ]; then
   run_suite build "" --suite slow --timeout-multiplier 10 || result=1
 fi
 
+# Once more at the end: the log of the first build is long gone up when the second one ends.
+[ -z "$failures" ] || printf '\n%s' "$failures"
 echo
 echo "$passed passed, $failed failed, $skipped skipped"
 exit $result

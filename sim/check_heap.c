@@ -29,7 +29,7 @@ struct heap_op {
 };
 
 struct suite {
-	const struct check_heap_config *config;
+	const struct check_config *config;
 	struct check_report *report;
 	struct replay_config replay;
 	const char *frames, *words; /* of the configuration: "heap.policy=best-fit", or "" */
@@ -375,7 +375,7 @@ static bool try_all(struct suite *suite, GError **error)
 	return true;
 }
 
-bool check_heap(const struct check_heap_config *config, struct check_report *report, GError **error)
+bool check_heap(const struct check_config *config, struct check_report *report, GError **error)
 {
 	struct suite suite = { .config = config,
 			       .report = report,

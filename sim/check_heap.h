@@ -9,18 +9,7 @@
 
 #include "sim/check.h"
 
-struct check_heap_config {
-	const char *name;
-	const struct heap_ops *heap[PASSES]; /* the probed one may be NULL */
-	char **settings; /* "heap.KEY=VALUE", NULL-terminated; NULL: every option's values in turn
-			  */
-	uint64_t seed, operations;
-	unsigned cpu_ms;    /* after which an operation hangs */
-	const char *output; /* where a failure's trace goes */
-};
-
 /* As check_frames(). */
-bool check_heap(const struct check_heap_config *config, struct check_report *report,
-		GError **error);
+bool check_heap(const struct check_config *config, struct check_report *report, GError **error);
 
 #endif

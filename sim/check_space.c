@@ -257,7 +257,7 @@ static bool next_event(struct trial *trial, struct event *event)
 		*event = g_array_index(trial->events, struct event, trial->now);
 		return true;
 	}
-	if (trial->now >= trial->wanted)
+	if (trial->counts.operations >= trial->wanted)
 		return false;
 	*event = random_event(trial);
 	event->cpu = (uint16_t)random_below(&trial->random, trial->machine->config->cpus);
@@ -344,7 +344,7 @@ static void run_events(void *argument)
 	struct trial *trial = argument;
 	const struct check_space_config *config = trial->cell->config;
 	/* A short list is audited at every event, so that it ends where it fails. */
-	uint64_t total = trial->events ? trial->events->len : trial->wanted;
+	uint64_t total = trial->events ? trial->events->len : trial->wanted; /* or some more */
 	uint64_t step = trial->events	       ? MAX(1, total / SHRINK_AUDITS)
 			: config->audit_events ? config->audit_events
 					       : MAX(1, total / AUDITS);

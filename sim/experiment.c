@@ -8,6 +8,7 @@
 #include "sim/plugin.h"
 #include "sim/run.h"
 #include "sim/size.h"
+#include "workloads/small_file.h"
 
 /* The lists of [cells], outermost first. */
 enum axis {
@@ -166,9 +167,9 @@ static void add_frames(const struct source *source, GPtrArray *argv, const char 
 	GPtrArray *set = g_ptr_array_new_with_free_func(g_free);
 
 	if (plugin_is_path(parts[0]))
-		cell->plugin_path = beside(source, parts[0]);
+		cell->frames_path = beside(source, parts[0]);
 	g_ptr_array_add(argv, g_strdup("--frames"));
-	g_ptr_array_add(argv, g_strdup(cell->plugin_path ? cell->plugin_path : parts[0]));
+	g_ptr_array_add(argv, g_strdup(cell->frames_path ? cell->frames_path : parts[0]));
 	for (char **setting = settings; *setting; setting++) {
 		g_ptr_array_add(argv, g_strdup("--set"));
 		g_ptr_array_add(argv, g_strconcat("frames.", *setting, NULL));
@@ -188,17 +189,25 @@ static void add_pair(GPtrArray *argv, const char *option, const char *value)
 }
 
 /* "tlsf:segment=16"; "none" adds nothing. */
-static void add_heap(GPtrArray *argv, const char *label)
+static void add_heap(const struct source *source, GPtrArray *argv, const char *text,
+		     struct experiment_cell *cell)
 {
-	char **parts = g_strsplit(label, ":", 2);
+	char **parts = g_strsplit(text, ":", 2);
 	char **settings = g_strsplit(parts[1] ? parts[1] : "", ",", -1);
+	GPtrArray *set = g_ptr_array_new_with_free_func(g_free);
 
-	if (strcmp(label, "none") != 0)
-		add_pair(argv, "--heap", parts[0]);
+	if (plugin_is_path(parts[0]))
+		cell->heap_path = beside(source, parts[0]);
+	if (strcmp(text, "none") != 0)
+		add_pair(argv, "--heap", cell->heap_path ? cell->heap_path : parts[0]);
 	for (char **setting = settings; *setting; setting++) {
 		g_ptr_array_add(argv, g_strdup("--set"));
 		g_ptr_array_add(argv, g_strconcat("heap.", *setting, NULL));
+		g_ptr_array_add(set, g_strconcat("heap.", *setting, NULL));
 	}
+	g_ptr_array_add(set, NULL);
+	cell->heap = run_label(parts[0], "heap", (char **)set->pdata);
+	g_ptr_array_unref(set);
 	g_strfreev(settings);
 	g_strfreev(parts);
 }
@@ -227,8 +236,8 @@ static char *run_name(char **const lists[AXES], const char *const value[AXES],
 	GString *name = g_string_new(cell->trace);
 
 	g_string_append_printf(name, ".%s", cell->frames);
-	if (strcmp(value[AXIS_HEAP], "none") != 0)
-		g_string_append_printf(name, ".%s", value[AXIS_HEAP]);
+	if (strcmp(cell->heap, "none") != 0)
+		g_string_append_printf(name, ".%s", cell->heap);
 	for (unsigned axis = AXIS_MACHINE; axis < AXES; axis++)
 		if (axis == AXIS_SEED)
 			g_string_append_printf(name, ".s%s", value[axis]);
@@ -252,7 +261,6 @@ static struct experiment_cell *make_cell(const struct source *source,
 	cell->trace = g_str_has_suffix(base, ".kmt")
 			      ? g_strndup(base, strlen(base) - strlen(".kmt"))
 			      : g_strdup(base);
-	cell->heap = g_strdup(value[AXIS_HEAP]);
 	cell->machine = g_strdup(value[AXIS_MACHINE]);
 	cell->ram = g_strdup(value[AXIS_RAM]);
 	cell->start = g_strdup(value[AXIS_START]);
@@ -262,8 +270,8 @@ static struct experiment_cell *make_cell(const struct source *source,
 	g_ptr_array_add(argv, g_strdup("replay"));
 	g_ptr_array_add(argv, g_strdup(cell->trace_path));
 	add_frames(source, argv, value[AXIS_FRAMES], cell);
+	add_heap(source, argv, value[AXIS_HEAP], cell);
 	cell->run = run_name(lists, value, cell);
-	add_heap(argv, cell->heap);
 	add_pair(argv, "--machine", cell->machine);
 	if (strcmp(cell->ram, "recorded") != 0)
 		add_pair(argv, "--ram", cell->ram);
@@ -349,8 +357,9 @@ static void cell_free(gpointer data)
 	g_free(cell->trace_path);
 	g_free(cell->trace);
 	g_free(cell->frames);
-	g_free(cell->plugin_path);
+	g_free(cell->frames_path);
 	g_free(cell->heap);
+	g_free(cell->heap_path);
 	g_free(cell->machine);
 	g_free(cell->ram);
 	g_free(cell->start);
@@ -411,15 +420,14 @@ struct experiment *experiment_load(const char *path, GError **error)
 	gsize length;
 
 	experiment->cells = g_ptr_array_new_with_free_func(cell_free);
-	bool fine = g_file_get_contents(path, &source.text, &length, &cause) &&
-		    g_key_file_load_from_data(source.keys, source.text, length, G_KEY_FILE_NONE,
-					      &cause);
-	if (!fine) {
+	bool fine = small_file_read(path, &source.text, &length, error);
+	if (fine &&
+	    !g_key_file_load_from_data(source.keys, source.text, length, G_KEY_FILE_NONE, &cause)) {
 		g_set_error(error, LAB_ERROR, LAB_ERROR_INPUT, "%s: %s", path, cause->message);
 		g_error_free(cause);
-	} else {
-		fine = build(&source, experiment, error);
+		fine = false;
 	}
+	fine = fine && build(&source, experiment, error);
 	g_key_file_unref(source.keys);
 	g_free(source.text);
 	if (fine)

@@ -43,8 +43,9 @@ struct experiment_cell {
 	char *trace_path;
 	char *trace;	   /* base name without .kmt */
 	char *frames;	   /* label: name[:key=value,...], of a plugin its file's base name */
-	char *plugin_path; /* NULL: the lab's own system */
+	char *frames_path; /* of a plugin; NULL: the lab's own system */
 	char *heap;	   /* label, or "none" */
+	char *heap_path;   /* of a plugin; NULL */
 	char *machine;
 	char *ram; /* as in the file */
 	char *start;

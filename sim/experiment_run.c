@@ -90,6 +90,15 @@ static const char *config_string(JsonObject *config, const char *key)
 		       : "";
 }
 
+static bool same_plugin(JsonObject *config, const char *key, const char *path)
+{
+	char *sum = path ? lab_file_sha256(path) : NULL;
+	bool same = g_strcmp0(config_string(config, key), sum ? sum : "") == 0;
+
+	g_free(sum);
+	return same;
+}
+
 /* Is there a finished run of the same command and the same trace? Its violations make it exit 1
  * again. */
 static bool is_done(const struct runner *runner, struct experiment_cell *cell)
@@ -97,7 +106,6 @@ static bool is_done(const struct runner *runner, struct experiment_cell *cell)
 	char *path = g_build_filename(runner->directory, cell->run, "run.json", NULL);
 	char *command = run_command(cell->argv + 1);
 	char *sum = lab_file_sha256(cell->trace_path);
-	char *plugin = cell->plugin_path ? lab_file_sha256(cell->plugin_path) : NULL;
 	JsonParser *parser = json_parser_new();
 	bool done = false;
 
@@ -112,14 +120,14 @@ static bool is_done(const struct runner *runner, struct experiment_cell *cell)
 					     : NULL;
 		done = result && g_strcmp0(config_string(config, "command"), command) == 0 &&
 		       g_strcmp0(config_string(config, "trace_sha256"), sum) == 0 &&
-		       g_strcmp0(config_string(config, "frames_sha256"), plugin ? plugin : "") == 0;
+		       same_plugin(config, "frames_sha256", cell->frames_path) &&
+		       same_plugin(config, "heap_sha256", cell->heap_path);
 		if (done)
 			cell->exit = json_object_get_int_member(result, "violations") ||
 				     json_object_get_boolean_member(result, "digests_differ");
 	}
 	g_object_unref(parser);
 	g_free(sum);
-	g_free(plugin);
 	g_free(command);
 	g_free(path);
 	return done;

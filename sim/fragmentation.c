@@ -212,6 +212,41 @@ static double m_tables(const struct sample *s, unsigned index)
 	return (double)s->extra->spaces.table_frames;
 }
 
+static double m_faults(const struct sample *s, unsigned index)
+{
+	return (double)s->extra->spaces.faults;
+}
+
+static double m_copies(const struct sample *s, unsigned index)
+{
+	return (double)s->extra->spaces.copies;
+}
+
+static double m_shootdowns(const struct sample *s, unsigned index)
+{
+	return (double)s->extra->spaces.shootdowns;
+}
+
+static double m_mapped16(const struct sample *s, unsigned index)
+{
+	return s->extra->spaces.on ? s->extra->spaces.contig16_percent : -1;
+}
+
+static double m_mapped512(const struct sample *s, unsigned index)
+{
+	return s->extra->spaces.on ? s->extra->spaces.contig512_percent : -1;
+}
+
+static double m_mapped_runs(const struct sample *s, unsigned index)
+{
+	return s->extra->spaces.on ? (double)s->extra->spaces.contig_runs99 : -1;
+}
+
+static double m_reach(const struct sample *s, unsigned index)
+{
+	return s->extra->spaces.on ? (double)s->extra->spaces.reach_bytes[index] : -1;
+}
+
 static double m_moves(const struct sample *s, unsigned pinned)
 {
 	return (double)ledger_compaction_moves(s->ledger, pinned);
@@ -289,6 +324,10 @@ struct formula {
 #define MEMBER(name, n, unit, row, kind, value, help)                 \
 	{                                                             \
 		{ name #n, unit, row, METRIC_##kind, help }, value, n \
+	}
+#define REACH(name, n, help)                                            \
+	{                                                               \
+		{ name, "bytes", 11, METRIC_INTEGER, help }, m_reach, n \
 	}
 #define LEVELS(...)                                                                           \
 	MEMBER_N(0, __VA_ARGS__), MEMBER_N(1, __VA_ARGS__), MEMBER_N(2, __VA_ARGS__),         \
@@ -380,6 +419,21 @@ static const struct formula formulas[] = {
 	ONE("user_frames", "frames", 0, INTEGER, m_user, "frames that hold pages of processes"),
 	ONE("page_table_frames", "frames", 16, INTEGER, m_tables,
 	    "frames that hold page tables of address spaces"),
+	ONE("page_faults", "", 18, INTEGER, m_faults, "page faults of user code so far"),
+	ONE("copied_pages", "pages", 18, INTEGER, m_copies,
+	    "pages copied so far, by writes after a fork or by forks"),
+	ONE("shootdowns", "", 18, INTEGER, m_shootdowns,
+	    "invalidations asked of other CPUs so far"),
+	ONE("mapped_contig16_percent", "percent", 11, FRACTION, m_mapped16,
+	    "mapped pages in runs of 16 and more that are contiguous in RAM; -1 no address spaces"),
+	ONE("mapped_contig512_percent", "percent", 11, FRACTION, m_mapped512,
+	    "the same in runs of 512 and more"),
+	ONE("mapped_contig_runs99", "", 11, INTEGER, m_mapped_runs,
+	    "of such runs, the longest that together hold 99 % of the mapped pages"),
+	REACH("tlb_reach_4k_bytes", 0, "mapped memory that the second-level TLB's entries hold"),
+	REACH("tlb_reach_64k_bytes", 1, "the same if aligned contiguous 64 KiB could be an entry"),
+	REACH("tlb_reach_2m_bytes", 2, "and 2 MiB"),
+	REACH("tlb_reach_1g_bytes", 3, "and 1 GiB"),
 };
 
 unsigned metrics_count(void)

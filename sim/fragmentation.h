@@ -11,14 +11,15 @@
  *   7    a region's usable frames count, also where they are fewer than 512; the lab's moves, not
  * an allocator's; compact_moves_pinned leaves regions with an unmovable frame as they are, and
  * fills them first; 9    of the allocator's own count (frame_stats), the one metric that the ledger
- * cannot know; -1 where it knows no mobility; 11   by task and order of allocation (demand.h);
- * live_huge_percent: the share of live frames in aligned 2 MiB that are wholly live, at most what
- * large pages could map; 12   huge requests are those of order H; -1 where none has failed; 4    0
- * while F (or usable RAM) is less than a huge page; 5    blocks are NOT capped at order 10: a free
- * aligned GiB is one block. With fewer than 50 free blocks the mean of those there are, 0 where
- * there is none; 10   run_scatter is 0 where nothing is free; 13   internal_percent is 0 where
- * nothing is live; 16   (state_bytes + 4096 kept_frames) / managed_frames, 0 where nothing is
- * managed.
+ * cannot know; -1 where it knows no mobility; 11   contig: by task and order of allocation
+ * (demand.h); mapped_contig and tlb_reach: of page tables (contiguity.h), -1 where the run has no
+ * spaces; live_huge_percent: the share of live frames in aligned 2 MiB that are wholly live, at
+ * most what large pages could map; 12   huge requests are those of order H; -1 where none has
+ * failed; 4    0 while F (or usable RAM) is less than a huge page; 5    blocks are NOT capped at
+ * order 10: a free aligned GiB is one block. With fewer than 50 free blocks the mean of those there
+ * are, 0 where there is none; 10   run_scatter is 0 where nothing is free; 13   internal_percent is
+ * 0 where nothing is live; 16   (state_bytes + 4096 kept_frames) / managed_frames, 0 where nothing
+ * is managed.
  *
  * frag_index_milli_*, extfrag_percent_* are what Linux computes (mm/vmstat.c: fragmentation_index,
  * extfrag_for_order), with its truncating integer divisions; its index of 0 where B = 0 comes
@@ -31,6 +32,7 @@
 #include <stdint.h>
 #include <json-glib/json-glib.h>
 
+#include "sim/contiguity.h"
 #include "sim/demand.h"
 #include "sim/ledger.h"
 
@@ -49,7 +51,12 @@ struct metric {
 
 /* What address spaces hold, where there are any. */
 struct metrics_spaces {
+	bool on;
 	uint64_t processes, mapped_pages, user_frames, table_frames;
+	uint64_t faults, copies, shootdowns;	    /* so far */
+	double contig16_percent, contig512_percent; /* of mapped pages */
+	uint64_t contig_runs99;
+	uint64_t reach_bytes[CONTIGUITY_SIZES];
 };
 
 /* What the ledger does not know. */

@@ -403,7 +403,18 @@ static void add_figures(void *context, struct metrics_extra *extra)
 	extra->fragmenting_fallbacks = stats.fragmenting_fallbacks;
 	demand_figures(session->demand, &extra->demand);
 	if (session->space)
-		session_space_sample(context, &extra->spaces);
+		session_space_metrics(context, &extra->spaces);
+}
+
+/* Of what is there beside the ledger. */
+static void take_samples(void *context, struct result *result, uint64_t event, uint64_t time_ns)
+{
+	const struct session *session = context;
+
+	if (session->heap)
+		session_heap_sample(context, result, event, time_ns);
+	if (session->space)
+		session_space_sample(context, event, time_ns);
 }
 
 /* Each handle of the start section once: none has its frames yet. */
@@ -480,7 +491,7 @@ static bool prepare(struct session *session, GError **error)
 		.last_event = config->until == REPLAY_ALL ? meta->events
 							  : MIN(meta->events, config->until + 1),
 		.add_figures = add_figures,
-		.sample = session->heap ? session_heap_sample : NULL,
+		.sample = take_samples,
 		.context = session,
 	};
 	return recorder_begin(session->recorder, &view, error);
@@ -573,4 +584,6 @@ void replay_result_clear(struct replay_result *result)
 	g_clear_pointer(&result->metrics, g_free);
 	g_clear_pointer(&result->heap.sites, g_array_unref);
 	g_clear_pointer(&result->heap.caches, g_ptr_array_unref);
+	contiguity_clear(&result->spaces.contiguity);
+	space_series_fini(&result->spaces.series);
 }

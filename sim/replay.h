@@ -20,7 +20,7 @@
 #include "sim/kernel.h"
 #include "sim/probe.h"
 #include "sim/recorder.h"
-#include "sim/space_lab.h"
+#include "sim/space_series.h"
 #include "workloads/trace.h"
 
 enum replay_start { START_ASCENDING = 0, START_RECORDED, START_SHUFFLED, START_FIXTURE };
@@ -112,9 +112,9 @@ struct replay_spaces {
 	struct mmu_statistics mmu; /* of all CPUs: users' touches; probed pass: the kernel's too */
 	uint64_t mmu_cycles;	   /* counts x weights of the machine */
 	struct machine_invalidations invalidations; /* with machine.stale-check=on */
-	uint64_t contiguity_pages;		    /* metric 11, when most was mapped */
-	uint64_t contiguity_runs, contiguity_runs_99;
-	double contiguity_share[10]; /* of pages in runs of at least 2^n pages */
+	struct contiguity contiguity;		    /* when about the most was mapped */
+	uint32_t tlb_entries;			    /* of the second level, or the first */
+	struct space_series series;
 };
 
 struct replay_result {

@@ -11,7 +11,9 @@
 struct session_space {
 	struct space_lab lab;
 	struct processes processes;
-	uint64_t most_mapped; /* pages, when contiguity was measured last */
+	uint64_t most_mapped;	      /* pages, when the result's contiguity was measured */
+	struct contiguity contiguity; /* at a sample not long ago */
+	uint64_t measured;	      /* at this event */
 };
 
 static void on_report(void *context, const char *kind, uint64_t frame, const char *message)
@@ -62,12 +64,15 @@ void session_space_booted(struct session *session)
 	session->space->lab.context = session;
 	processes_init(&session->space->processes, &session->space->lab);
 	session->result->spaces.on = true;
+	space_series_init(&session->result->spaces.series);
 }
 
 void session_space_clear(struct session *session)
 {
-	if (session->space)
+	if (session->space) {
 		processes_fini(&session->space->processes);
+		contiguity_clear(&session->space->contiguity);
+	}
 	g_clear_pointer(&session->space, g_free);
 }
 
@@ -85,43 +90,19 @@ void session_space_start(struct session *session)
 			    session->machine->config->name, status);
 }
 
-void session_space_sample(void *context, struct metrics_spaces *out)
-{
-	const struct session *session = context;
-	const struct spaces *spaces = session->space->lab.spaces;
-
-	*out = (struct metrics_spaces){
-		.processes = spaces->stats.spaces,
-		.mapped_pages = spaces->stats.mapped_pages,
-		.user_frames = spaces->stats.user_frames,
-		.table_frames = spaces->tables->stats.table_frames,
-	};
-}
-
 /* ---- metric 11 ---- */
 
-static void measure_contiguity(struct session *session)
+/* Tables are read again at a sample when so many events have passed for each of them: what reading
+ * costs stays below what the events did. */
+#define EVENTS_A_TABLE 16
+
+static void measure_contiguity(struct session *session, struct contiguity *c)
 {
-	struct replay_spaces *result = &session->result->spaces;
 	const struct spaces *spaces = session->space->lab.spaces;
-	struct contiguity c = { 0 };
 
+	contiguity_clear(c);
 	for (const struct space *space = spaces->first; space; space = space->next)
-		contiguity_add(&c, session->machine, spaces, space);
-	session->space->most_mapped = spaces->stats.mapped_pages;
-	result->contiguity_pages = c.pages;
-	result->contiguity_runs = c.runs;
-	result->contiguity_runs_99 = contiguity_runs_for_99_percent(&c);
-	for (unsigned i = 0; i < G_N_ELEMENTS(result->contiguity_share); i++)
-		result->contiguity_share[i] = contiguity_share(&c, 1ull << i);
-	contiguity_clear(&c);
-}
-
-/* The timed pass begins; before it nothing is. */
-void session_space_tick(struct session *session)
-{
-	if (session->space)
-		session->space->lab.timed = session->timed;
+		page_tables_contiguity(c, session->machine, spaces, space);
 }
 
 /* Again whenever a quarter more is mapped than ever before: never far from the largest state. */
@@ -129,8 +110,72 @@ static void watch_size(struct session *session)
 {
 	const struct spaces *spaces = session->space->lab.spaces;
 
-	if (spaces->stats.mapped_pages > session->space->most_mapped * 5 / 4 + 64)
-		measure_contiguity(session);
+	if (spaces->stats.mapped_pages <= session->space->most_mapped * 5 / 4 + 64)
+		return;
+	session->space->most_mapped = spaces->stats.mapped_pages;
+	measure_contiguity(session, &session->result->spaces.contiguity);
+}
+
+/* ---- samples ---- */
+
+static uint32_t tlb_entries(const struct machine *machine)
+{
+	const struct mmu_cache_shape *shape = machine->config->mmu.cache;
+	const struct mmu_cache_shape *second = &shape[MMU_L2_TLB], *first = &shape[MMU_L1D_4K];
+
+	return second->ways ? second->sets * second->ways : first->sets * first->ways;
+}
+
+static uint64_t all_faults(const struct space_stats *stats)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < SPACE_FAULTS; i++)
+		sum += stats->faults[i];
+	return sum;
+}
+
+void session_space_metrics(struct session *session, struct metrics_spaces *out)
+{
+	struct session_space *space = session->space;
+	const struct spaces *spaces = space->lab.spaces;
+	const struct table_stats *tables = &spaces->tables->stats;
+	struct contiguity *c = &space->contiguity;
+	uint64_t events = session->result->events;
+
+	if (events >= space->measured + EVENTS_A_TABLE * tables->table_frames) {
+		measure_contiguity(session, c);
+		space->measured = events;
+	}
+	*out = (struct metrics_spaces){
+		.on = true,
+		.processes = spaces->stats.spaces,
+		.mapped_pages = spaces->stats.mapped_pages,
+		.user_frames = spaces->stats.user_frames,
+		.table_frames = tables->table_frames,
+		.faults = all_faults(&spaces->stats),
+		.copies = spaces->stats.copies,
+		.shootdowns = tables->shootdowns,
+		.contig16_percent = 100 * contiguity_share(c, 16),
+		.contig512_percent = 100 * contiguity_share(c, 512),
+		.contig_runs99 = contiguity_runs_for_99_percent(c),
+	};
+	for (unsigned i = 0; i < CONTIGUITY_SIZES; i++)
+		out->reach_bytes[i] =
+			contiguity_reach(c, i, tlb_entries(session->machine)) * FRAME_BYTES;
+}
+
+void session_space_sample(struct session *session, uint64_t event, uint64_t time_ns)
+{
+	space_series_sample(&session->result->spaces.series, &session->space->processes, event,
+			    time_ns);
+}
+
+/* The timed pass begins; before it nothing is. */
+void session_space_tick(struct session *session)
+{
+	if (session->space)
+		session->space->lab.timed = session->timed;
 }
 
 /* ---- events ---- */
@@ -198,7 +243,8 @@ void session_space_figures(struct session *session)
 	const struct spaces *spaces = session->space->lab.spaces;
 	session->space->lab.timed = false;
 	if (session->space->most_mapped <= spaces->stats.mapped_pages)
-		measure_contiguity(session);
+		measure_contiguity(session, &result->contiguity);
+	result->tlb_entries = tlb_entries(machine);
 	result->contents = session->space->processes.contents;
 	result->touches = session->space->processes.touches;
 	result->killed = session->space->processes.killed;

@@ -125,6 +125,8 @@ static bool apply_setting(const char *setting, struct replay_config *replay,
 
 bool run_find_heap(const char *name, const struct heap_ops *heap[PASSES], GError **error)
 {
+	if (plugin_is_path(name))
+		return plugin_load_heap(name, heap, error);
 	for (unsigned pass = 0; pass < PASSES; pass++)
 		heap[pass] = kernels[pass].heap_find(name);
 	if (!heap[PASS_NATIVE] || !heap[PASS_PROBED])
@@ -174,16 +176,13 @@ char *run_label(const char *name, const char *slot, char **settings)
 }
 
 /* Passes that are asked for and that the system has. */
-static bool choose_passes(const struct run_config *config, const struct replay_config *replay,
+static bool choose_passes(const struct run_config *config, const char *without_probed,
 			  bool pass[PASSES], GError **error)
 {
-	bool any = false;
-
-	for (unsigned i = 0; i < PASSES; i++) {
-		pass[i] = config->pass[i] && replay->frames[i];
-		any = any || pass[i];
-	}
-	return any || lab_usage(error, "--pass probed: %s has no probed half", config->frames);
+	pass[PASS_NATIVE] = config->pass[PASS_NATIVE];
+	pass[PASS_PROBED] = config->pass[PASS_PROBED] && !without_probed;
+	return pass[PASS_NATIVE] || pass[PASS_PROBED] ||
+	       lab_usage(error, "--pass probed: %s has no probed half", without_probed);
 }
 
 static bool find_frames(const char *name, struct replay_config *replay, GError **error)
@@ -350,7 +349,10 @@ static bool run_passes(const struct run_config *config, const struct replay_conf
 {
 	bool wanted[PASSES];
 
-	if (!choose_passes(config, replay, wanted, error))
+	result->without_probed = !replay->frames[PASS_PROBED]		      ? config->frames
+				 : config->heap && !replay->heap[PASS_PROBED] ? config->heap
+									      : NULL;
+	if (!choose_passes(config, result->without_probed, wanted, error))
 		return false;
 	for (unsigned pass = 0; pass < PASSES; pass++) {
 		struct recorder *recorder = NULL;
@@ -437,6 +439,8 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 	replay.heap_config.seed = config->seed;
 	if (plugin_is_path(config->frames))
 		result->frames_sha256 = lab_file_sha256(config->frames);
+	if (config->heap && plugin_is_path(config->heap))
+		result->heap_sha256 = lab_file_sha256(config->heap);
 	result->machine = make_machine(config, result, &replay, &choice, error);
 	if (!result->machine)
 		return false;
@@ -465,4 +469,5 @@ void run_result_clear(struct run_result *result)
 	g_clear_pointer(&result->machine, machine_config_free);
 	g_clear_pointer(&result->trace_sha256, g_free);
 	g_clear_pointer(&result->frames_sha256, g_free);
+	g_clear_pointer(&result->heap_sha256, g_free);
 }

@@ -21,7 +21,7 @@ struct run_config {
 	const char *trace_path;
 	const char *frames; /* registry name, or the path of a plugin */
 	const char *label;  /* what plots call it: the name, with its settings if there are any */
-	const char *heap;   /* registry name; NULL: frame events are replayed, not heap events */
+	const char *heap;   /* as frames; NULL: frame events are replayed, not heap events */
 	const char *heap_label;
 	const char *tables;  /* registry name of page tables; "none": no paging */
 	const char *space;   /* registry name of address spaces; "none" or NULL: no processes */
@@ -51,8 +51,10 @@ struct run_config {
 struct run_result {
 	char *trace_sha256;
 	char *frames_sha256; /* of a plugin's file; NULL for the lab's own systems */
+	char *heap_sha256;   /* the same */
 	struct replay_result pass[PASSES];
 	bool done[PASSES];
+	const char *without_probed; /* the plugin that has no such half; NULL: all have */
 	bool digests_differ;
 	uint64_t violations; /* of both passes */
 	struct recorder

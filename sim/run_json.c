@@ -166,16 +166,35 @@ static void add_mmu(JsonBuilder *json, const struct replay_spaces *s)
 	json_builder_end_object(json);
 }
 
+static void add_reach(JsonBuilder *json, const struct replay_spaces *s)
+{
+	begin(json, "tlb_reach");
+	add_int(json, "entries", s->tlb_entries);
+	for (unsigned i = 0; i < CONTIGUITY_SIZES; i++) {
+		begin(json, contiguity_size_names[i]);
+		add_int(json, "reach_bytes",
+			contiguity_reach(&s->contiguity, i, s->tlb_entries) * FRAME_BYTES);
+		add_int(json, "entries_for_all", contiguity_entries(&s->contiguity, i));
+		json_builder_end_object(json);
+	}
+	json_builder_end_object(json);
+}
+
+#define SHARES 10
+
 static void add_contiguity(JsonBuilder *json, const struct replay_spaces *s)
 {
+	const struct contiguity *c = &s->contiguity;
+
 	begin(json, "contiguity");
-	add_int(json, "pages", s->contiguity_pages);
-	add_int(json, "runs", s->contiguity_runs);
-	add_int(json, "runs_for_99_percent", s->contiguity_runs_99);
+	add_int(json, "pages", c->pages);
+	add_int(json, "runs", c->runs);
+	add_int(json, "runs_for_99_percent", contiguity_runs_for_99_percent(c));
 	json_builder_begin_array(json_builder_set_member_name(json, "share_in_runs_of_2n"));
-	for (unsigned i = 0; i < G_N_ELEMENTS(s->contiguity_share); i++)
-		json_builder_add_double_value(json, s->contiguity_share[i]);
+	for (unsigned i = 0; i < SHARES; i++)
+		json_builder_add_double_value(json, contiguity_share(c, 1ull << i));
 	json_builder_end_array(json);
+	add_reach(json, s);
 	json_builder_end_object(json);
 }
 
@@ -202,6 +221,7 @@ static void add_spaces(JsonBuilder *json, const struct run_result *result)
 	add_int(json, "processes_peak", s->spaces.spaces_peak);
 	add_table_stats(json, &s->tables);
 	add_contiguity(json, s);
+	space_series_json(&s->series, json);
 	json_builder_end_object(json);
 }
 
@@ -400,6 +420,8 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 		add_string(json, "frames_sha256", result->frames_sha256);
 	if (config->heap)
 		add_string(json, "heap", config->heap_label);
+	if (result->heap_sha256)
+		add_string(json, "heap_sha256", result->heap_sha256);
 	add_string(json, "tables", config->tables);
 	add_string(json, "space", config->space ? config->space : "none");
 	add_string(json, "paging", table_geometry(machine_paging(machine))->name);

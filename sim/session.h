@@ -171,7 +171,9 @@ void session_replay_threads(struct session *session);
 bool session_space_prepare(struct session *session, GError **error); /* before boot */
 void session_space_booted(struct session *session);
 void session_space_clear(struct session *session);
-void session_space_sample(void *context, struct metrics_spaces *out);
+/* What samples.csv has; and a point of what run.json has over time. */
+void session_space_metrics(struct session *session, struct metrics_spaces *out);
+void session_space_sample(struct session *session, uint64_t event, uint64_t time_ns);
 /* Kernel code runs in these. */
 void session_space_start(struct session *session);
 void session_space_event(struct session *session, const struct event *event);

@@ -87,11 +87,6 @@ static inline void put(struct span *s, unsigned set, unsigned slot, bool on)
 	*word = on ? *word | bit : *word & ~bit;
 }
 
-static inline bool in_use(const struct span *s, unsigned slot)
-{
-	return !(s->vacant[slot / BITS_PER_WORD] >> slot % BITS_PER_WORD & 1);
-}
-
 static uint64_t collector_state_bytes(const struct heap_config *config, const char **why)
 {
 	(void)why;
@@ -102,7 +97,7 @@ static int collector_init(void *state, const struct heap_config *config)
 {
 	struct collector *h = state;
 
-	size_classes_setup(&h->body, config, h->root, true);
+	size_classes_setup(&h->body, config, h->root, true, NULL);
 	h->percent = config->option[OPTION_PERCENT];
 	h->lazy = config->option[OPTION_SWEEP] == SWEEP_LAZY;
 	h->pace_bytes = PACE_BYTES_MIN;
@@ -134,7 +129,7 @@ static void mark_word(struct collector *h, uint64_t word)
 	if (!s)
 		return;
 	uint64_t slot = s->slots > 1 ? ((uint64_t)(at - s->base) * s->reciprocal) >> 32 : 0;
-	if (slot < s->slots && in_use(s, (unsigned)slot))
+	if (slot < s->slots && span_in_use(s, (unsigned)slot))
 		mark(h, s, (unsigned)slot);
 }
 
@@ -186,7 +181,7 @@ static void sweep_span(struct collector *h, struct span *s)
 	uint64_t bytes = s->slot_bytes;
 
 	for (unsigned slot = 0; slot < slots && used; slot++) {
-		if (!in_use(s, slot))
+		if (!span_in_use(s, slot))
 			continue;
 		used--;
 		if (has(s, MARKED, slot))
@@ -219,7 +214,7 @@ static struct span *span_from(const struct collector *h, uint64_t *frame)
 /* When to collect next, by what survived. */
 static void set_pace(struct collector *h)
 {
-	h->pace_bytes = h->body.pool.used_bytes / 100 * h->percent;
+	h->pace_bytes = h->body.pool.taken_bytes / 100 * h->percent;
 	if (h->pace_bytes < PACE_BYTES_MIN)
 		h->pace_bytes = PACE_BYTES_MIN;
 }
@@ -362,15 +357,9 @@ static int tally_span(void *ctx, struct span *s)
 	struct tally *t = ctx;
 
 	for (unsigned w = 0; w < SPAN_WORDS; w++) {
-		uint64_t used = ~s->vacant[w];
-		unsigned first = w * BITS_PER_WORD;
-		if (first >= s->slots)
-			used = 0;
-		else if (s->slots - first < BITS_PER_WORD)
-			used &= bit_mask(0, s->slots - first);
-		if (span_extra(s, PINNED)[w] & ~used)
+		if (span_extra(s, PINNED)[w] & ~s->used[w])
 			return heap_found(t->v, 7, s, "a pinned slot is in use");
-		if (span_extra(s, MARKED)[w] & (t->heap->sweeping ? ~used : ~0ull))
+		if (span_extra(s, MARKED)[w] & (t->heap->sweeping ? ~s->used[w] : ~0ull))
 			return heap_found(t->v, 8, s, "marked slots wait for a sweep");
 		t->pinned += bit_count(span_extra(s, PINNED)[w]);
 	}

@@ -26,12 +26,14 @@ enum heap_request_flag {
 	HEAP_CONTIGUOUS = 1 << 3,  /* physically contiguous: a device will be told its address */
 };
 
+/* `flags` does not stand beside `align_bytes`: a compiler would read both at once, out of two
+ * stores that the caller made a moment ago, which no store buffer can forward. */
 struct heap_request {
 	uint64_t bytes; /* 0 is taken as 1: every object has an address of its own */
 	uint32_t
 		align_bytes; /* power of two up to HEAP_ALIGN_MAX; below HEAP_ALIGN_DEFAULT: that */
-	uint32_t flags;	     /* enum heap_request_flag */
 	uint32_t tag;	     /* owner, kept with HEAP_CAP_TAGS; 0 none */
+	uint32_t flags;	     /* enum heap_request_flag */
 	uint32_t cache;	     /* object cache with HEAP_CAP_CACHES (heap_cache_new()); 0 none */
 	uint8_t zone;	     /* enum frame_zone, passed on to the frame allocator */
 };
@@ -185,9 +187,24 @@ struct heap {
  * smaller of both sizes and moves only if it must; request->bytes 0 shrinks it to the smallest
  * size. On failure it stays as it was. Cost: with a move, O(bytes).
  */
-int heap_alloc(const struct heap *heap, const struct heap_request *request,
-	       void **out) KERR_MUST_CHECK;
-int heap_free(const struct heap *heap, void *object) KERR_MUST_CHECK;
+int heap_alloc_incomplete(const struct heap *heap, const struct heap_request *request,
+			  void **out) KERR_MUST_CHECK; /* heap_alloc()'s other half */
+
+/* Most requests are complete and need no copy. */
+KERR_MUST_CHECK inline int heap_alloc(const struct heap *heap, const struct heap_request *request,
+				      void **out)
+{
+	if (request->bytes - 1 < HEAP_BYTES_MAX && request->align_bytes == HEAP_ALIGN_DEFAULT &&
+	    !(request->flags & HEAP_ZERO))
+		return heap->ops->alloc(heap->state, request, out);
+	return heap_alloc_incomplete(heap, request, out);
+}
+
+KERR_MUST_CHECK inline int heap_free(const struct heap *heap, void *object)
+{
+	return object ? heap->ops->free(heap->state, object) : 0;
+}
+
 int heap_realloc(const struct heap *heap, const struct heap_request *request,
 		 void **object) KERR_MUST_CHECK;
 /* KERR_UNSUPPORTED without HEAP_CAP_CACHES; KERR_INVALID as for heap_alloc(). */

@@ -1,6 +1,6 @@
 #include "alloc/heap/page_map.h"
 
-#include "alloc/heap/systems.h"
+#include "alloc/heap/support.h"
 #include "alloc/port.h"
 
 uint64_t page_map_root_bytes(const struct memmap *map)

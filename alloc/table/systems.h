@@ -24,12 +24,13 @@ static inline uint64_t entry_get(const struct tables *t, const void *entries, un
 		       : __atomic_load_n((const uint32_t *)entries + index, __ATOMIC_RELAXED);
 }
 
+/* After what is in the page or table that it points to: another CPU may walk at once. */
 static inline void entry_set(const struct tables *t, void *entries, unsigned index, uint64_t entry)
 {
 	if (t->geometry->wide)
-		__atomic_store_n((uint64_t *)entries + index, entry, __ATOMIC_RELAXED);
+		__atomic_store_n((uint64_t *)entries + index, entry, __ATOMIC_RELEASE);
 	else
-		__atomic_store_n((uint32_t *)entries + index, (uint32_t)entry, __ATOMIC_RELAXED);
+		__atomic_store_n((uint32_t *)entries + index, (uint32_t)entry, __ATOMIC_RELEASE);
 }
 
 /* In one access, so that no A or D that a CPU sets meanwhile is lost. */

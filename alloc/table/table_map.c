@@ -171,12 +171,25 @@ void table_prune(struct gather *g, struct vaddr va, unsigned level, struct table
 
 /* ---- taking apart ---- */
 
-/* The entries of a table that maps what the entry of LEVEL + 1 did. A link to the shared zero table
- * may have lost U: then its pages have. */
-static void fill_apart(struct tables *t, unsigned level, struct pfn frame, uint64_t entry)
+/* The entries of a space's own table in place of the shared zero table, to which LINK led. A page
+ * that anybody has used through it may be cached by whoever runs this space too, so that A is not
+ * for this copy to clear. A link that has lost U: its pages have. */
+static void fill_zero(struct tables *t, struct pfn frame, uint64_t link)
+{
+	const void *shared = frame_open(&t->reach, t->zero_table);
+	void *to = frame_open(&t->reach, frame);
+	unsigned rights = link & X86_PTE_US ? TABLE_USER : 0;
+	uint64_t page = entry_for(t, pfn_to_paddr(t->zero_frame), 0, rights);
+
+	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++)
+		entry_set(t, to, i, page | (entry_get(t, shared, i) & link & X86_PTE_A));
+	frame_close(&t->reach, to);
+}
+
+/* The entries of a table that maps what the large page ENTRY of LEVEL + 1 did. */
+static void fill_pieces(struct tables *t, unsigned level, struct pfn frame, uint64_t entry)
 {
 	void *to = frame_open(&t->reach, frame);
-	bool zero = table_is_zero(t, level + 1, entry);
 	uint64_t at = table_leaf_address(t->geometry, level + 1, entry).a;
 	uint64_t bits = entry & ~TABLE_ENTRY_ADDRESS;
 
@@ -187,11 +200,7 @@ static void fill_apart(struct tables *t, unsigned level, struct pfn frame, uint6
 	else
 		bits |= entry & X86_PTE_LARGE_PAT;
 	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++)
-		entry_set(t, to, i,
-			  zero ? entry_for(t, pfn_to_paddr(t->zero_frame), 0,
-					   entry & X86_PTE_US ? TABLE_USER : 0)
-			       : (at + i * table_span(t->geometry, level)) | bits);
-	*table_uses(t, frame) = table_frame_entries(t->geometry);
+		entry_set(t, to, i, (at + i * table_span(t->geometry, level)) | bits);
 	frame_close(&t->reach, to);
 }
 
@@ -206,7 +215,11 @@ int table_take_apart(struct tables *t, struct table_root *root, struct vaddr va,
 
 	if (error)
 		return error;
-	fill_apart(t, level, frame, path->entry);
+	if (zero)
+		fill_zero(t, frame, path->entry);
+	else
+		fill_pieces(t, level, frame, path->entry);
+	*table_uses(t, frame) = table_frame_entries(t->geometry);
 	table_enter(t, root);
 	uint64_t was = table_write(t, root, level + 1, va, path->frame[level + 1],
 				   entry_to_table(t, va, frame));

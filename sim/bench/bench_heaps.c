@@ -86,17 +86,29 @@ static double time_load(const struct load *load, const struct driver *driver)
 
 /* ---- loads ---- */
 
-static void take_event(struct load *load, const struct event *event)
+/* LIVE: by handle; what a trace frees that it never allocated is left out. */
+static void take_event(struct load *load, const struct event *event, bool *live)
 {
 	struct bench_event one = { .handle = (uint32_t)event->u.heap.handle };
 
 	if (event->kind == EVENT_HEAP_ALLOC) {
 		one.bytes = (uint32_t)CLAMP(event->u.heap.bytes, 1, UINT32_MAX);
 		one.align = MAX(event->u.heap.align_bytes, HEAP_ALIGN_DEFAULT);
-	} else if (event->kind != EVENT_HEAP_FREE) {
+	} else if (event->kind != EVENT_HEAP_FREE || !live[one.handle]) {
 		return;
 	}
+	live[one.handle] = one.bytes != 0;
 	g_array_append_val(load->events, one);
+}
+
+/* A recording ends with objects alive: they are freed then, oldest first. */
+static void free_the_rest(struct load *load, const bool *live, uint64_t handles)
+{
+	for (uint64_t handle = 0; handle < handles; handle++) {
+		struct bench_event one = { .handle = (uint32_t)handle };
+		if (live[handle])
+			g_array_append_val(load->events, one);
+	}
 }
 
 static bool read_load(const char *path, struct load *load, GError **error)
@@ -107,11 +119,15 @@ static bool read_load(const char *path, struct load *load, GError **error)
 
 	if (!reader)
 		return false;
+	uint64_t handles = trace_reader_meta(reader)->handles;
+	g_autofree bool *live = g_new0(bool, handles);
 	load->events = g_array_new(FALSE, FALSE, sizeof(struct bench_event));
-	load->object = g_new0(void *, trace_reader_meta(reader)->handles);
+	load->object = g_new0(void *, handles);
 	while ((count = trace_reader_next_block(reader, &events, error)) > 0)
 		for (int i = 0; i < count; i++)
-			take_event(load, &events[i]);
+			take_event(load, &events[i], live);
+	if (count == 0)
+		free_the_rest(load, live, handles);
 	trace_reader_free(reader);
 	return count == 0;
 }
@@ -319,6 +335,7 @@ static bool time_heap(const struct heap_ops *ops, const struct load *load, doubl
 				 &frames, error) &&
 		    start_heap(&bench, ops, error);
 	if (fine) {
+		machine_populate(bench.machine, bench.machine->usable);
 		run_load(load, &driver);
 		*ns = time_load(load, &driver);
 	}

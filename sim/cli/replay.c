@@ -118,7 +118,7 @@ static int replay(const struct options *options, const char *trace, const char *
 	} else {
 		if (config.pass[PASS_PROBED] && !result.done[PASS_PROBED])
 			g_printerr("kmemlab: %s has no probed half: native pass only\n",
-				   config.frames);
+				   result.without_probed);
 		if (options->json)
 			cli_print_json(run_summary(&config, &result));
 		else if (!options->quiet) {
@@ -142,7 +142,9 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		  "Page-frame allocator (kmemlab list frames), or a plugin's file",
 		  "NAME|PLUGIN.so" },
 		{ "heap", 0, 0, G_OPTION_ARG_STRING, &options.heap,
-		  "Replay the trace's heap events against that heap (kmemlab list heaps)", "NAME" },
+		  "Replay the trace's heap events against that heap (kmemlab list heaps), or a "
+		  "plugin's file",
+		  "NAME|PLUGIN.so" },
 		{ "tables", 0, 0, G_OPTION_ARG_STRING, &options.tables,
 		  "How the kernel reaches page tables (kmemlab list tables); default: direct",
 		  "NAME" },

@@ -12,6 +12,15 @@ PAGE = os.path.join(SOURCE, "docs", "workloads.md")
 FRAMES = (("frame-churn", "events=20000"), ("frame-ramp", "ram=32M"), ("checkerboard", "ram=16M"))
 
 
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def default_signals():
+    """A job in the background starts with some of them ignored, and so would its children."""
+    for number in INTERRUPTIONS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Generate(Case):
     def workloads(self, family=None):
         return [one for one in self.json("list", "workloads", "--json")
@@ -74,11 +83,12 @@ class Generate(Case):
         self.assertTrue(text.startswith("fifo, generated (generator, version "), text)
 
     def test_an_interrupted_one_leaves_no_file_and_an_old_one_alone(self):
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in INTERRUPTIONS:
             with self.subTest(signal=number):
                 path = self.write("old.kmt", "old")
                 with subprocess.Popen([KMEMLAB, "generate", "fifo", "events=1000000000", "-o", path],
-                                      stderr=subprocess.PIPE, text=True) as child:
+                                      stderr=subprocess.PIPE, text=True,
+                                      preexec_fn=default_signals) as child:
                     for _ in range(1000):
                         if os.path.exists(path + ".partial"):
                             break

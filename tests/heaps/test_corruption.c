@@ -21,17 +21,19 @@ static const struct {
 	const char *heap;
 	unsigned in_frames, in_state;
 	bool slack;
-	bool pages; /* objects have pages of their own: what is left of those is nobody's */
+	bool pages; /* objects in the region have pages of their own: the rest of those is nobody's
+		     */
 } wanted[] = {
-	{ "size-classes", 85, 90, true },
+	{ "size-classes", 85, 95, true },
 	{ "sole", 100, 95, false },
 	{ "boundary-tags", 100, 80, false },
 	{ "page-only", 100, 100, false },
 	{ "slab", 60, 75, true },
 	{ "pools", 100, 90, false },
-	{ "collector", 85, 80, true },
+	{ "collector", 95, 90, true },
 	{ "tlsf", 100, 90, false },
 	{ "demand-region", 95, 80, false },
+	{ "kmalloc-vmalloc", 98, 90, true, true },
 	{ "guarded", 98, 90, true, true },
 };
 
@@ -59,10 +61,13 @@ static uint64_t word_at(const struct extents *e, const char *at)
 static int note_extent(void *ctx, const struct heap_extent *extent)
 {
 	struct extents *e = ctx;
-	uint64_t before = e->pages ? (uintptr_t)extent->at % 4096 : 0;
+	const struct heap_region *region = &e->in->region;
+	bool pages =
+		e->pages && (uint64_t)((const char *)extent->at - region->base) < region->bytes;
+	uint64_t before = pages ? (uintptr_t)extent->at % 4096 : 0;
 	uint64_t bytes = before + extent->bytes;
 
-	bytes = e->pages ? (bytes + 4095) & ~4095ull : bytes;
+	bytes = pages ? (bytes + 4095) & ~4095ull : bytes;
 	for (uint64_t i = 0; i < bytes / 8; i++) {
 		uint64_t word = word_at(e, (const char *)extent->at - before + i * 8);
 		if (word < e->words)

@@ -235,6 +235,123 @@ START_TEST(more_than_ram_is_handed_out_until_it_is_touched)
 }
 END_TEST
 
+/* ---- H8 ---- */
+
+static char *take_contiguous(uint64_t bytes, int want)
+{
+	struct heap_request request = { .bytes = bytes, .flags = HEAP_CONTIGUOUS };
+	void *at = NULL;
+
+	expect_eq(heap_alloc(&in->heap, &request, &at), want);
+	return at;
+}
+
+/* Frame behind an address, whichever way it is reached. */
+static uint64_t frame_of(const char *at)
+{
+	uint64_t offset = (uint64_t)(at - in->region.base);
+
+	if (offset < in->region.bytes)
+		return in->region.frame[offset / PAGE] - 1ull;
+	return (uint64_t)(at - in->config.reach.base) / PAGE;
+}
+
+/* Pages of an object whose frame does not follow the one before. */
+static unsigned breaks(const char *object, uint64_t bytes)
+{
+	unsigned count = 0;
+
+	for (const char *at = object + PAGE; at < object + bytes; at += PAGE)
+		count += frame_of(at) != frame_of(at - PAGE) + 1;
+	return count;
+}
+
+START_TEST(kmalloc_grows_one_run_from_the_low_end)
+{
+	start_over("kmalloc-vmalloc", "two-ended", NULL, 0);
+	char *lowest = take(1000), *end = lowest;
+	for (unsigned i = 0; i < 60; i++) {
+		char *object = take(30000);
+		memset(object, 1, 30000);
+		expect(breaks(object, 30000) == 0, "object %u lies in frames apart", i);
+		end = object + 30000 > end ? object + 30000 : end;
+	}
+	/* Single frames come from the other end, so nothing stands in the brk's way. */
+	char *large = take(1 << 20);
+	expect(large >= in->region.base, "above `large`: in the region");
+	expect((uint64_t)(end - lowest) < 60 * 30100 + 65536, "one run: %lu bytes",
+	       (uint64_t)(end - lowest));
+	expect(frame_of(lowest) < 48, "from the low end: frame %lu", frame_of(lowest));
+	stop();
+}
+END_TEST
+
+START_TEST(vmalloc_serves_where_kmalloc_finds_no_run)
+{
+	static struct frame_block block[4096];
+	struct frame_request one = { .frames = 1, .align_frames = 1 };
+	uint64_t bytes = 512 << 10;
+	unsigned n = 0;
+
+	start_with("kmalloc-vmalloc", NULL, 0);
+	while (n < 4096 && frame_alloc(&in->frames->frames, &one, &block[n]) == 0)
+		n++;
+	for (unsigned i = 0; i < n; i += 2)
+		expect_eq(frame_free(&in->frames->frames, &block[i]), 0);
+	expect_eq(frame_instance_free_frames(in->frames), (n + 1) / 2);
+	take_contiguous(bytes, KERR_NO_MEMORY);
+	char *object = take(bytes);
+	memset(object, 1, bytes);
+	expect(breaks(object, bytes) == bytes / PAGE - 1, "%u of its frames are apart",
+	       breaks(object, bytes));
+	expect(faults(object + bytes, true), "a guard page is behind it");
+	char *small = take(100);
+	expect(small >= in->region.base, "what kmalloc cannot serve vmalloc does");
+	heap_instance_assert_sound(in);
+	give(small);
+	give(object);
+	stop();
+}
+END_TEST
+
+START_TEST(contiguous_objects_stay_in_the_direct_map)
+{
+	start_with("kmalloc-vmalloc", "large", 4096);
+	char *either = take(100000), *device = take_contiguous(100000, 0);
+	expect(either >= in->region.base, "above `large`");
+	expect(frame_of(device) < in->frames->map.end.n && breaks(device, 100000) == 0,
+	       "HEAP_CONTIGUOUS");
+	give(either);
+	give(device);
+	in->heap.ops->trim(in->heap.state);
+	expect_eq(stats().held_frames, 0);
+	stop();
+}
+END_TEST
+
+START_TEST(brk_jumps_over_what_is_somebody_elses)
+{
+	struct frame_request at = { .frames = 1, .align_frames = 1, .flags = FRAME_AT };
+	struct frame_block block;
+
+	start_over("kmalloc-vmalloc", "bitmap", NULL, 0);
+	char *first = take(1000);
+	at.at.n = frame_of(first) + 40;
+	expect_eq(frame_alloc(&in->frames->frames, &at, &block), 0);
+	bool below = false, above = false;
+	for (unsigned i = 0; i < 30; i++) {
+		char *object = take(20000);
+		expect(breaks(object, 20000) == 0, "object %u", i);
+		uint64_t frame = frame_of(object);
+		below |= frame < at.at.n;
+		above |= frame > at.at.n;
+		expect(frame + 5 < at.at.n || frame > at.at.n, "on the taken frame");
+	}
+	expect(below && above, "it goes on behind the obstacle");
+	stop();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("heaps that map");
@@ -249,6 +366,10 @@ int main(void)
 	tcase_add_test(tcase, frames_come_at_first_touch_and_go_back);
 	tcase_add_test(tcase, give_back_waits_for_so_many_pages);
 	tcase_add_test(tcase, more_than_ram_is_handed_out_until_it_is_touched);
+	tcase_add_test(tcase, kmalloc_grows_one_run_from_the_low_end);
+	tcase_add_test(tcase, vmalloc_serves_where_kmalloc_finds_no_run);
+	tcase_add_test(tcase, contiguous_objects_stay_in_the_direct_map);
+	tcase_add_test(tcase, brk_jumps_over_what_is_somebody_elses);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

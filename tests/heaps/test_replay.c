@@ -370,7 +370,7 @@ static void check_rogue(enum rogue how, struct check_report *report)
 {
 	struct heap_ops ops = make_rogue(how);
 	char *output = g_build_filename(story->folder, "failure.kmt", NULL);
-	struct check_heap_config config = {
+	struct check_config config = {
 		.name = "rogue",
 		.heap = { [PASS_NATIVE] = &ops },
 		.operations = 100,

@@ -238,6 +238,55 @@ START_TEST(any_owed_invalidation_that_is_left_out_is_reported)
 }
 END_TEST
 
+/* ---- what was cached through the shared zero table ---- */
+
+#define ZERO_BASE 0x08000000ull
+
+/* CPU 1 looks at two pages through the shared table, which CPU 0 then takes apart for a third. */
+static void cached_through_the_zero_table(struct rig *rig, void *context)
+{
+	uint64_t written = ZERO_BASE + 2 * FRAME_BYTES, gone = ZERO_BASE + 3 * FRAME_BYTES;
+	uint64_t value = 7;
+	struct space *space;
+
+	ck_assert_int_eq(space_lab_new(&rig->lab, &space), 0);
+	ck_assert_int_eq(space_lab_map(&rig->lab, space, ZERO_BASE, ZERO_BASE + (16u << 20), RW),
+			 0);
+	machine_set_cpu(rig->machine, 1);
+	space_lab_switch(&rig->lab, space);
+	ck_assert_int_eq(rig_touch(rig, space, written, MMU_READ, &value), TOUCH_DONE);
+	ck_assert_int_eq(rig_touch(rig, space, gone, MMU_READ, &value), TOUCH_DONE);
+	machine_set_cpu(rig->machine, 0);
+	space_lab_switch(&rig->lab, space);
+	value = 9;
+	ck_assert_int_eq(rig_touch(rig, space, ZERO_BASE, MMU_WRITE, &value), TOUCH_DONE);
+	ck_assert_uint_eq(rig->lab.spaces->tables->stats.splits, 1);
+	ck_assert_int_eq(rig_touch(rig, space, written, MMU_WRITE, &value), TOUCH_DONE);
+	ck_assert_int_eq(space_lab_unmap(&rig->lab, space, gone, gone + FRAME_BYTES), 0);
+	machine_set_cpu(rig->machine, 1);
+	value = 0;
+	ck_assert_int_eq(rig_touch(rig, space, written, MMU_READ, &value), TOUCH_DONE);
+	ck_assert_uint_eq(value, 9);
+	ck_assert_int_eq(rig_touch(rig, space, gone, MMU_READ, &value), TOUCH_BAD);
+	space_lab_free(&rig->lab, space);
+}
+
+START_TEST(what_was_cached_through_the_zero_table_is_invalidated_when_it_changes)
+{
+	const struct rig_config config = { .tables = cells[_i].tables,
+					   .spaces = "zero-table",
+					   .mode = cells[_i].mode,
+					   .cpus = 2,
+					   .large_tlb = true };
+	struct rig *rig = rig_new(&config);
+
+	rig_run(rig, cached_through_the_zero_table, NULL);
+	rig_expect_clean(rig);
+	rig_stop(rig);
+	rig_free(rig);
+}
+END_TEST
+
 /* ---- every allocation fails once ---- */
 
 struct failing {
@@ -521,6 +570,9 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(tcase, any_owed_invalidation_that_is_left_out_is_reported, 0, 4);
 	tcase_add_loop_test(tcase, a_fork_that_fails_anywhere_is_undone, 0, CELLS);
 	tcase_add_loop_test(tcase, an_unmap_that_cannot_cut_changes_nothing, 0, CELLS);
+	tcase_add_loop_test(tcase,
+			    what_was_cached_through_the_zero_table_is_invalidated_when_it_changes,
+			    0, CELLS);
 	tcase_add_loop_test(tcase, a_write_that_cannot_take_a_zero_table_apart_changes_nothing, 0,
 			    CELLS);
 	tcase_add_loop_test(tcase, a_bad_touch_is_told_with_what_lies_around, 0, CELLS);
