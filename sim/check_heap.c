@@ -34,6 +34,7 @@ struct suite {
 	struct replay_config replay;
 	const char *frames, *words; /* of the configuration: "heap.policy=best-fit", or "" */
 	uint64_t ram;
+	const char *arch;
 	char *path;	 /* of the trace of a trial */
 	char *message;	 /* of the last trial that failed */
 	bool refused;	 /* the last trial's memory manager did not start */
@@ -268,10 +269,12 @@ static bool keep_failure(struct suite *suite, const GArray *list, GError **error
 		g_ptr_array_add(report->lines,
 				describe(&g_array_index(suite->failing, struct heap_op, i)));
 	report->trace = suite->config->output;
-	report->command = g_strdup_printf("kmemlab replay %s --frames %s --heap %s%s%s "
-					  "--check-events 1",
-					  suite->config->output, suite->frames, suite->config->name,
-					  *suite->words ? " --set " : "", suite->words);
+	report->command =
+		g_strdup_printf("kmemlab replay %s --frames %s --heap %s%s%s%s "
+				"--check-events 1",
+				suite->config->output, suite->frames, suite->config->name,
+				*suite->words ? " --set " : "", suite->words,
+				strcmp(suite->arch, "i386") == 0 ? " --set machine.arch=i386" : "");
 	return true;
 }
 
@@ -289,6 +292,11 @@ static bool try_ram(struct suite *suite, uint64_t ram, GError **error)
 	suite->ram = ram;
 	make_valid(list);
 	bool fine = trial(suite, list, &failed, error);
+	/* Selectors are for machines that have segments. */
+	if (fine && suite->refused && suite->replay.heap[PASS_NATIVE]->descriptors)
+		fine = machine_config_set(machine, "arch", "i386", error) &&
+		       trial(suite, list, &failed, error);
+	suite->arch = machine_layout(machine->arch)->arch;
 	suite->report->configurations++;
 	suite->report->refused += suite->refused;
 	suite->report->operations += suite->refused ? 0 : list->len;

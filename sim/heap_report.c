@@ -46,6 +46,10 @@ JsonNode *heap_report_json(const struct replay_heap *heap)
 		add_int(json, "faults", heap->faults);
 		add_int(json, "unbacked", heap->unbacked);
 	}
+	if (heap->segmented) {
+		add_int(json, "descriptors", heap->descriptors);
+		add_int(json, "undescribed", heap->undescribed);
+	}
 	add_int(json, "call_sites", heap->sites->len);
 	add_double(json, "internal_percent", heap_report_waste(t->live_bytes, t->usable_bytes));
 	add_double(json, "internal_of_all_percent",

@@ -94,6 +94,9 @@ struct replay_heap {
 	uint64_t table_frames;	 /* frames of its page tables; they stay */
 	uint64_t faults;	 /* served for the workload's touches */
 	uint64_t unbacked;	 /* objects that had no frame when they were touched: failures */
+	bool segmented;		 /* objects have segment descriptors: */
+	uint64_t descriptors;	 /* in use at the end of the trace */
+	uint64_t undescribed;	 /* objects that got none, all were taken */
 };
 
 struct replay_row {

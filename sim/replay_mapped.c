@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "mmu/fast.h"
+#include "mmu/segment.h"
 #include "sim/lab.h"
 #include "sim/session.h"
 
@@ -276,6 +277,28 @@ bool session_mapped_start(struct session *session, struct heap_config *config)
 	return true;
 }
 
+static bool descriptors(struct session *session, struct heap_descriptors *out)
+{
+	const struct heap *heap = &session->heap->heap;
+
+	if (!heap->ops->descriptors)
+		return false;
+	session_heap_begin(session, PROBE_CHECK, NULL);
+	bool there = heap->ops->descriptors(heap->state, out);
+	session_heap_leave(session);
+	return there;
+}
+
+/* LGDT with the heap's table. */
+static void start_segments(struct session *session)
+{
+	struct heap_descriptors d;
+
+	session->heap->segmented = descriptors(session, &d);
+	if (session->heap->segmented)
+		mmu_segments_init(&session->heap->segments, d.table.a, d.limit);
+}
+
 void session_mapped_bind(struct session *session, struct heap *in_ram)
 {
 	if (!session->heap->region_bytes)
@@ -284,6 +307,7 @@ void session_mapped_bind(struct session *session, struct heap *in_ram)
 	session->heap->bound = in_ram;
 	session->machine->fault_handler = session->kernel->heap_page_fault;
 	session->machine->fault_context = in_ram;
+	start_segments(session);
 }
 
 uint64_t session_mapped_held(const struct session *session)
@@ -299,6 +323,10 @@ void session_mapped_figures(struct session *session)
 	kept->table_frames = session->heap->table_frames;
 	kept->faults = session->heap->faults;
 	kept->unbacked = session->heap->unbacked;
+	struct heap_descriptors d = { { 0 } };
+	kept->segmented = descriptors(session, &d);
+	kept->descriptors = d.used;
+	kept->undescribed = d.without;
 }
 
 /* ---- where objects are ---- */
@@ -473,19 +501,84 @@ static bool touch_failed(struct session *session, const struct heap_object *obje
 	return false;
 }
 
+/* ---- selectors ---- */
+
+static void report_segment(struct session *session, const struct heap_object *object,
+			   uint16_t selector, uint64_t offset, unsigned kind, uint32_t vector)
+{
+	char *message = g_strdup_printf(
+		"heap %s: the workload's %s of selector 0x%x, offset %" PRIu64
+		": vector %u%s, error code 0; byte %" PRIu64 " of the object of %" PRIu64
+		" bytes at kernel address 0x%" PRIx64 ", %" PRIu64 " bytes past its end",
+		session->heap->heap.ops->name, kind == MMU_WRITE ? "write" : "read", selector,
+		offset, vector, vector == MMU_GP ? " (#GP)" : "", offset, object->bytes,
+		session_object_vaddr(session, object->offset).a,
+		offset > object->bytes ? offset - object->bytes : 0);
+
+	session_violation(session, "segment", 0, message);
+	g_free(message);
+}
+
+/* The object's selector, loaded into FS; 0: it has none. *FINE: false, the load faulted, which is
+ * reported. */
+static uint16_t load_selector(struct session *session, const struct heap_object *object, bool *fine)
+{
+	const struct heap *heap = &session->heap->heap;
+	struct machine *machine = session->machine;
+	struct mmu_fault fault = { 0 };
+
+	*fine = true;
+	if (!session->heap->segmented)
+		return 0;
+	session_heap_begin(session, PROBE_CHECK, NULL);
+	uint16_t selector = heap->ops->selector(
+		heap->state,
+		machine_pointer(machine, session_object_vaddr(session, object->offset)));
+	session_heap_leave(session);
+	if (selector)
+		*fine = mmu_segment_load(&session->heap->segments,
+					 machine->cpu[machine->current_cpu], MMU_SEG_FS, selector,
+					 &fault) == MMU_NO_FAULT;
+	if (!*fine)
+		report_segment(session, object, selector, 0, MMU_READ, fault.vector);
+	return selector;
+}
+
+/* Linear address of [offset, offset + bytes) of an object: through its selector, if it has one. */
+static bool linear_address(struct session *session, const struct heap_object *object,
+			   uint16_t selector, uint64_t offset, uint32_t bytes, unsigned kind,
+			   struct vaddr *va)
+{
+	uint32_t vector;
+
+	*va = vaddr_add(session_object_vaddr(session, object->offset), offset);
+	if (!selector)
+		return true;
+	vector = mmu_segment_linear(&session->heap->segments,
+				    session->machine->cpu[session->machine->current_cpu],
+				    MMU_SEG_FS, offset, bytes, (enum mmu_kind)kind, va);
+	if (vector)
+		report_segment(session, object, selector, offset, kind, vector);
+	return vector == MMU_NO_FAULT;
+}
+
 typedef bool (*piece_fn)(void *context, uint8_t *ram, uint64_t from, uint64_t end);
 
 /* [from, end) of an object, a page at a time, until PIECE says false. */
 static bool each_piece(struct session *session, const struct heap_object *object, uint64_t from,
 		       uint64_t end, unsigned kind, piece_fn piece, void *context)
 {
-	struct vaddr base = session_object_vaddr(session, object->offset);
+	struct vaddr base = session_object_vaddr(session, object->offset), va;
 	struct mmu_fault fault;
+	bool fine;
+	uint16_t selector = load_selector(session, object, &fine);
 
-	while (from < end) {
-		struct vaddr va = vaddr_add(base, from);
-		uint64_t room = X86_PAGE_BYTES - (va.a & (X86_PAGE_BYTES - 1));
+	while (fine && from < end) {
+		uint64_t room = X86_PAGE_BYTES - ((base.a + from) & (X86_PAGE_BYTES - 1));
 		uint64_t stop = MIN(end, from + room);
+		if (!linear_address(session, object, selector, from, (uint32_t)(stop - from), kind,
+				    &va))
+			return false;
 		uint8_t *ram = translate(session, va, kind, (uint32_t)(stop - from), &fault);
 		if (!ram)
 			return touch_failed(session, object, &fault, kind);
@@ -493,7 +586,7 @@ static bool each_piece(struct session *session, const struct heap_object *object
 			return true;
 		from = stop;
 	}
-	return true;
+	return fine;
 }
 
 struct contents {
@@ -550,8 +643,13 @@ bool session_object_verify(struct session *session, uint64_t handle,
 
 void session_object_overrun(struct session *session, const struct heap_object *object)
 {
-	struct vaddr past = vaddr_add(session_object_vaddr(session, object->offset), object->bytes);
 	struct mmu_fault fault;
+	struct vaddr past;
+	bool fine;
+	uint16_t selector = load_selector(session, object, &fine);
+
+	if (!fine || !linear_address(session, object, selector, object->bytes, 1, MMU_WRITE, &past))
+		return;
 	uint8_t *ram = translate(session, past, MMU_WRITE, 1, &fault);
 
 	if (ram)

@@ -103,6 +103,11 @@ static void add_heap(GString *text, const struct replay_heap *heap)
 					     " faults served, %" PRIu64 " objects without a frame "
 					     "when they were touched\n",
 				       "mapped", heap->table_frames, heap->faults, heap->unbacked);
+	if (heap->segmented)
+		g_string_append_printf(text,
+				       LABEL "%" PRIu64 " descriptors in use, %" PRIu64
+					     " objects had none\n",
+				       "segments", heap->descriptors, heap->undescribed);
 }
 
 /* ---- what operations cost ---- */

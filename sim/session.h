@@ -14,6 +14,7 @@
 #ifndef KMEMLAB_SIM_SESSION_H
 #define KMEMLAB_SIM_SESSION_H
 
+#include "mmu/segment.h"
 #include "sim/handles.h"
 #include "sim/heap_ledger.h"
 #include "sim/ledger.h"
@@ -39,6 +40,8 @@ struct session_heap {
 	struct heap *bound;    /* in its RAM: what the fault handler is called with */
 	uint64_t table_frames; /* taken for page tables */
 	uint64_t faults, unbacked;
+	bool segmented; /* its objects have segment descriptors: */
+	struct mmu_segments segments;
 	uint64_t kept_bytes; /* by the heap's stats, at the last audit */
 };
 

@@ -16,6 +16,7 @@ const struct heap_ops *const heap_registry[] = {
 	&heap_pools,
 	&heap_collector,
 	&heap_tlsf,
+	&heap_two_heaps,
 	&heap_demand_region,
 	&heap_kmalloc_vmalloc,
 	&heap_guarded,

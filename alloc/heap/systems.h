@@ -18,6 +18,7 @@ extern const struct heap_ops heap_collector;
 extern const struct heap_ops heap_tlsf;
 extern const struct heap_ops heap_demand_region;
 extern const struct heap_ops heap_kmalloc_vmalloc;
+extern const struct heap_ops heap_two_heaps;
 extern const struct heap_ops heap_guarded;
 
 #endif

@@ -76,9 +76,9 @@ static int region_map(void *context, struct vaddr va, struct pfn frame)
 	return 0;
 }
 
-static void hide(const struct heap_region *r, uint64_t page)
+static void hide(const struct heap_region *r, uint64_t page, uint64_t pages)
 {
-	expect(mmap(r->base + page * PAGE, PAGE, PROT_NONE,
+	expect(mmap(r->base + page * PAGE, pages * PAGE, PROT_NONE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED,
 	       "munmap of a page");
 }
@@ -88,12 +88,12 @@ static void region_unmap(void *context, struct vaddr va, uint64_t bytes, heap_un
 {
 	const struct heap_region *r = context;
 
+	hide(r, page_of(r, va), bytes / PAGE);
 	for (uint64_t page = page_of(r, va), end = page + bytes / PAGE; page < end; page++) {
 		uint32_t frame = r->frame[page];
 		if (!frame)
 			continue;
 		r->frame[page] = 0;
-		hide(r, page);
 		told(told_context, vaddr_add(r->va, page * PAGE), (struct pfn){ frame - 1 });
 	}
 }

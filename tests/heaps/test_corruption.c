@@ -34,6 +34,7 @@ static const struct {
 	{ "tlsf", 100, 90, false },
 	{ "demand-region", 95, 80, false },
 	{ "kmalloc-vmalloc", 98, 90, true, true },
+	{ "two-heaps", 98, 90, true, true },
 	{ "guarded", 98, 90, true, true },
 };
 

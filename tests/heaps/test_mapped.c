@@ -352,6 +352,144 @@ START_TEST(brk_jumps_over_what_is_somebody_elses)
 }
 END_TEST
 
+/* ---- H6 ---- */
+
+#define SELECTORS_MAX 8190u
+
+static uint64_t descriptor_of(const void *object)
+{
+	struct heap_descriptors d;
+	uint16_t selector = in->heap.ops->selector(in->heap.state, object);
+
+	expect(in->heap.ops->descriptors(in->heap.state, &d), "selectors=on has a table");
+	expect_eq(d.limit, 8192 * 8 - 1);
+	expect(selector % 8 == 0 && selector + 7u <= d.limit, "selector 0x%x", selector);
+	return selector ? ((const uint64_t *)port_ptr(d.table))[selector / 8] : 0;
+}
+
+/* By the fields of SDM 3, figure 3-8. */
+static uint64_t base_of(uint64_t d)
+{
+	return (d >> 16 & 0xffffff) | (d >> 32 & 0xff000000);
+}
+
+static uint64_t limit_of(uint64_t d)
+{
+	uint64_t raw = (d & 0xffff) | (d >> 32 & 0xf0000);
+
+	return d >> 55 & 1 ? raw << 12 | 0xfff : raw;
+}
+
+static const struct {
+	uint64_t bytes, limit;
+} segments[] = {
+	{ 1, 0 },
+	{ 24, 23 },
+	{ 1000, 999 },
+	{ 5000, 4999 },
+	{ 1 << 20, (1 << 20) - 1 },
+	{ (1 << 20) + 1, (1 << 20) + 4095 }, /* counts pages from here on */
+	{ (2 << 20) - 8, (2 << 20) - 1 },
+};
+
+START_TEST(descriptor_says_where_an_object_begins_and_ends)
+{
+	uint64_t bytes = segments[_i].bytes;
+
+	start_with("two-heaps", "selectors", 1);
+	take(40);
+	char *object = take(bytes);
+	uint64_t d = descriptor_of(object);
+	expect_eq(base_of(d), port_vaddr(object).a & UINT32_MAX);
+	expect_eq(limit_of(d), segments[_i].limit);
+	expect_eq(d >> 40 & 0xff, 0x92); /* present, DPL 0, data, writable */
+	expect_eq(in->heap.ops->usable(in->heap.state, object), bytes);
+	/* Where the limit counts pages the guard page is the end, but for the alignment. */
+	uint64_t end = (bytes + 7) & ~7ull;
+	if (bytes > 4096)
+		expect(faults(object + end, true), "a guard page behind %lu bytes", bytes);
+	give(object);
+	expect_eq(in->heap.ops->selector(in->heap.state, object), 0);
+	stop();
+}
+END_TEST
+
+START_TEST(limit_follows_a_resize)
+{
+	struct heap_request request = { .bytes = 90 };
+	void *at;
+
+	start_with("two-heaps", "selectors", 1);
+	at = take(40);
+	expect_eq(heap_realloc(&in->heap, &request, &at), 0);
+	expect_eq(limit_of(descriptor_of(at)), 89);
+	expect_eq(stats().used_bytes, 90);
+	stop();
+}
+END_TEST
+
+START_TEST(objects_beyond_the_last_descriptor_are_counted)
+{
+	static char *object[SELECTORS_MAX + 10];
+	struct heap_descriptors d;
+	unsigned n = SELECTORS_MAX + 10;
+
+	start_with("two-heaps", "selectors", 1);
+	for (unsigned i = 0; i < n; i++) {
+		object[i] = take(16);
+		uint16_t selector = in->heap.ops->selector(in->heap.state, object[i]);
+		expect((selector != 0) == (i < SELECTORS_MAX), "object %u has selector 0x%x", i,
+		       selector);
+	}
+	expect(in->heap.ops->descriptors(in->heap.state, &d), "a table");
+	expect_eq(d.used, SELECTORS_MAX);
+	expect_eq(d.without, 10);
+	heap_instance_assert_sound(in);
+	give(object[17]);
+	object[17] = take(16);
+	expect(in->heap.ops->selector(in->heap.state, object[17]) != 0, "used again");
+	for (unsigned i = 0; i < n; i++)
+		give(object[i]);
+	stop();
+}
+END_TEST
+
+START_TEST(small_and_large_objects_live_apart)
+{
+	start_with("two-heaps", NULL, 0);
+	char *small = take(4096), *large = take(4097);
+	uint64_t before = stats().held_frames;
+	expect(small < in->region.base || small >= in->region.base + in->region.bytes, "small");
+	expect(large >= in->region.base && large < in->region.base + in->region.bytes, "large");
+	expect(faults(large + 4104, true), "large ones have a guard page");
+	take(64);
+	expect_eq(stats().held_frames, before);
+	take(64 << 10);
+	expect(stats().held_frames <= before + 16 + 1, "64 KiB are 16 frames");
+	stop();
+}
+END_TEST
+
+START_TEST(selectors_need_segments)
+{
+	const struct heap_ops *ops = heap_find("two-heaps");
+	struct heap_config config;
+	const char *why = NULL;
+
+	start_with("two-heaps", NULL, 0);
+	config = in->config;
+	config.option[3] = 1;
+	expect(ops->state_bytes(&config, &why) > 0, "%s", why);
+	config.mapper.segments = 0;
+	expect_eq(ops->state_bytes(&config, &why), 0);
+	expect(strstr(why, "segment limits"), "%s", why);
+	config.mapper.ops = NULL;
+	expect_eq(ops->state_bytes(&config, &why), 0);
+	expect(strstr(why, "page tables"), "%s", why);
+	stop();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("heaps that map");
@@ -370,6 +508,12 @@ int main(void)
 	tcase_add_test(tcase, vmalloc_serves_where_kmalloc_finds_no_run);
 	tcase_add_test(tcase, contiguous_objects_stay_in_the_direct_map);
 	tcase_add_test(tcase, brk_jumps_over_what_is_somebody_elses);
+	tcase_add_loop_test(tcase, descriptor_says_where_an_object_begins_and_ends, 0,
+			    sizeof(segments) / sizeof(*segments));
+	tcase_add_test(tcase, limit_follows_a_resize);
+	tcase_add_test(tcase, objects_beyond_the_last_descriptor_are_counted);
+	tcase_add_test(tcase, small_and_large_objects_live_apart);
+	tcase_add_test(tcase, selectors_need_segments);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

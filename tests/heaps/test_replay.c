@@ -5,6 +5,7 @@
 
 #include "sim/check_heap.h"
 #include "sim/random.h"
+#include "sim/run.h"
 #include "tests/support/frame_instance.h"
 #include "tests/support/story.h"
 
@@ -122,19 +123,26 @@ END_TEST
 /* ---- faults of heaps that map ---- */
 
 /* The violation that a byte written past the end of an object of BYTES is. */
-static char *overrun(const char *heap, enum kernel_pass pass, uint64_t bytes)
+static char *overrun(const char *heap, bool selectors, enum kernel_pass pass, uint64_t bytes,
+		     const char *kind)
 {
 	struct replay_config config;
 	struct replay_result result;
 
 	add(EVENT_HEAP_ALLOC, 1, 40);
 	add(EVENT_HEAP_ALLOC, 2, bytes);
+	if (selectors)
+		expect(machine_config_set(story->machine, "arch", "i386", NULL), "i386");
 	config = config_of(heap);
+	if (selectors)
+		expect(run_set_heap(config.heap[PASS_NATIVE], &config.heap_config,
+				    "heap.selectors=on", NULL),
+		       "selectors");
 	config.overrun_event = 1;
 	story_pass(&config, pass, &result);
 	expect_eq(result.violations, 1);
 	const struct replay_violation *v = g_ptr_array_index(result.violation_list, 0);
-	ck_assert_str_eq(v->kind, "page-fault");
+	ck_assert_str_eq(v->kind, kind);
 	char *message = g_strdup(v->message);
 	replay_result_clear(&result);
 	return message;
@@ -142,12 +150,66 @@ static char *overrun(const char *heap, enum kernel_pass pass, uint64_t bytes)
 
 START_TEST(overrun_of_a_guarded_object_is_a_fault_that_names_it)
 {
-	char *message = overrun("guarded", (enum kernel_pass)_i, 72);
+	char *message = overrun("guarded", false, (enum kernel_pass)_i, 72, "page-fault");
 
 	expect(strstr(message, "#PF, error code 0x2") &&
 		       strstr(message, "; 0 bytes past the end of the object of 72 bytes"),
 	       "%s", message);
 	g_free(message);
+}
+END_TEST
+
+/* Chunks have slack behind 70 bytes, pages behind 4,500. */
+START_TEST(overrun_of_an_object_behind_a_selector_is_a_general_protection_fault)
+{
+	uint64_t bytes = _i & 1 ? 4500 : 70;
+	char *message = overrun("two-heaps", true, (enum kernel_pass)(_i / 2), bytes, "segment");
+	char *want = g_strdup_printf("offset %lu: vector 13 (#GP), error code 0; byte %lu of the "
+				     "object of %lu bytes at kernel address 0x",
+				     bytes, bytes, bytes);
+
+	expect(strstr(message, want) && strstr(message, ", 0 bytes past its end"), "%s", message);
+	g_free(want);
+	g_free(message);
+}
+END_TEST
+
+/* A limit above 1 MiB counts pages; what passes it meets the guard page. */
+START_TEST(overrun_of_a_large_object_behind_a_selector_meets_its_guard_page)
+{
+	char *message =
+		overrun("two-heaps", true, (enum kernel_pass)_i, (1 << 20) + 8, "page-fault");
+
+	expect(strstr(message, "0 bytes past the end of the object of 1048584 bytes"), "%s",
+	       message);
+	g_free(message);
+}
+END_TEST
+
+START_TEST(objects_behind_selectors_are_replayed)
+{
+	struct replay_config config;
+	struct replay_result result;
+	uint64_t digest[PASSES];
+
+	tell_random(5, 2000);
+	expect(machine_config_set(story->machine, "arch", "i386", NULL), "i386");
+	config = config_of("two-heaps");
+	expect(run_set_heap(config.heap[PASS_NATIVE], &config.heap_config, "heap.selectors=on",
+			    NULL),
+	       "selectors");
+	config.check_events = 100;
+	for (unsigned pass = 0; pass < PASSES; pass++) {
+		story_pass(&config, (enum kernel_pass)pass, &result);
+		expect(result.violations == 0, "%s", story_describe(&result));
+		expect(result.heap.segmented && result.heap.descriptors > 0 &&
+			       result.heap.descriptors == result.heap.totals.live_objects,
+		       "%lu descriptors for %lu objects", result.heap.descriptors,
+		       result.heap.totals.live_objects);
+		digest[pass] = result.digest;
+		replay_result_clear(&result);
+	}
+	expect_eq(digest[PASS_NATIVE], digest[PASS_PROBED]);
 }
 END_TEST
 
@@ -465,6 +527,12 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_add_loop_test(tcase, runs_and_passes_agree, 0, (int)heaps());
 	tcase_add_loop_test(tcase, overrun_of_a_guarded_object_is_a_fault_that_names_it, 0, PASSES);
+	tcase_add_loop_test(tcase,
+			    overrun_of_an_object_behind_a_selector_is_a_general_protection_fault, 0,
+			    2 * PASSES);
+	tcase_add_loop_test(tcase, overrun_of_a_large_object_behind_a_selector_meets_its_guard_page,
+			    0, PASSES);
+	tcase_add_test(tcase, objects_behind_selectors_are_replayed);
 	tcase_add_loop_test(tcase, object_without_frames_fails_late_and_goes_back, 0, PASSES);
 	tcase_add_loop_test(tcase, page_tables_of_a_heap_are_reached_as_chosen, 0, 5);
 	tcase_add_test(tcase, tlsf_costs_the_same_however_many_holes_there_are);
