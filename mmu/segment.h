@@ -27,14 +27,14 @@ enum mmu_segment_name {
 };
 
 /* Descriptor fields. */
-#define MMU_DESC_ACCESSED   (1ull << 40)
-#define MMU_DESC_WRITE_READ (1ull << 41) /* data: writable; code: readable */
-#define MMU_DESC_DOWN_CONF  (1ull << 42) /* data: expand-down; code: conforming */
-#define MMU_DESC_CODE	    (1ull << 43)
-#define MMU_DESC_S	    (1ull << 44) /* 0: system descriptor */
-#define MMU_DESC_P	    (1ull << 47)
-#define MMU_DESC_BIG	    (1ull << 54) /* B (or D) */
-#define MMU_DESC_G	    (1ull << 55)
+#define MMU_DESC_ACCESSED   X86_DESC_ACCESSED
+#define MMU_DESC_WRITE_READ X86_DESC_WRITE_READ
+#define MMU_DESC_DOWN_CONF  X86_DESC_DOWN_CONF
+#define MMU_DESC_CODE	    X86_DESC_CODE
+#define MMU_DESC_S	    X86_DESC_S
+#define MMU_DESC_P	    X86_DESC_P
+#define MMU_DESC_BIG	    X86_DESC_BIG
+#define MMU_DESC_G	    X86_DESC_G
 
 /* A register: what is visible, and the descriptor as it was when it was loaded. */
 struct mmu_segment {

@@ -77,4 +77,14 @@ struct vaddr {
 #define X86_PF_PK   (1u << 5)
 #define X86_PF_SS   (1u << 6)
 
+/* Segment descriptor, 3.4.5 */
+#define X86_DESC_ACCESSED   (1ull << 40)
+#define X86_DESC_WRITE_READ (1ull << 41) /* data: writable; code: readable */
+#define X86_DESC_DOWN_CONF  (1ull << 42) /* data: expand-down; code: conforming */
+#define X86_DESC_CODE	    (1ull << 43)
+#define X86_DESC_S	    (1ull << 44) /* 0: system descriptor */
+#define X86_DESC_P	    (1ull << 47)
+#define X86_DESC_BIG	    (1ull << 54) /* B (or D) */
+#define X86_DESC_G	    (1ull << 55)
+
 #endif

@@ -39,6 +39,7 @@ struct suite {
 	const char *frames, *words; /* of the configuration: "heap.policy=best-fit", or "" */
 	uint64_t frame_requests;    /* of the last native pass that found nothing */
 	uint64_t ram;
+	const char *arch;
 	char *path;	 /* of the trace of a trial */
 	char *message;	 /* of the last trial that failed */
 	bool refused;	 /* the last trial's memory manager did not start */
@@ -283,11 +284,12 @@ static bool keep_failure(struct suite *suite, const GArray *list, GError **error
 			     ? g_strdup_printf(" --fail-frames %" G_GUINT64_FORMAT,
 					       suite->replay.fail_frames)
 			     : g_strdup("");
-	report->command = g_strdup_printf("kmemlab replay %s --frames %s --heap %s%s%s%s%s%s "
-					  "--check-events 1",
-					  suite->config->output, suite->frames, suite->config->name,
-					  *suite->words ? " --set " : "", suite->words,
-					  *guard ? " --guard " : "", guard, fail);
+	report->command = g_strdup_printf(
+		"kmemlab replay %s --frames %s --heap %s%s%s%s%s%s%s "
+		"--check-events 1",
+		suite->config->output, suite->frames, suite->config->name,
+		*suite->words ? " --set " : "", suite->words, *guard ? " --guard " : "", guard,
+		fail, strcmp(suite->arch, "i386") == 0 ? " --set machine.arch=i386" : "");
 	g_free(guard);
 	g_free(fail);
 	return true;
@@ -325,28 +327,56 @@ static bool try_frames_that_fail(struct suite *suite, const GArray *all, GError 
 	return fine;
 }
 
+static unsigned guards(const struct suite *suite, unsigned how)
+{
+	return how & heap_guard_possible(suite->replay.heap[PASS_NATIVE]);
+}
+
+/* Selectors are for machines that have segments: what is refused for want of them is tried again.
+ */
+static bool try_machine(struct suite *suite, struct machine_config *machine, GArray *list,
+			GError **error)
+{
+	suite->arch = machine_layout(machine->arch)->arch;
+	if (!try_list(suite, list, error))
+		return false;
+	if (!suite->refused || !suite->replay.heap[PASS_NATIVE]->descriptors)
+		return true;
+	if (!machine_config_set(machine, "arch", "i386", error))
+		return false;
+	suite->arch = machine_layout(machine->arch)->arch;
+	return try_list(suite, list, error);
+}
+
+/* Once more with longer requests, placed elsewhere; and with frames that fail. */
+static bool try_harder(struct suite *suite, uint64_t ram, GArray *list, GError **error)
+{
+	bool fine = true;
+
+	suite->replay.guard = guards(suite, GUARD | HEAP_GUARD_REDZONE);
+	if (suite->replay.guard & HEAP_GUARD_REDZONE)
+		fine = try_list(suite, list, error);
+	suite->replay.guard = guards(suite, GUARD);
+	/* Of one frame allocator, which starts in no time. */
+	if (fine && !suite->report->failed && ram == ram_bytes[0] &&
+	    suite->frames == frame_names[0])
+		fine = try_frames_that_fail(suite, list, error);
+	return fine;
+}
+
 static bool try_ram(struct suite *suite, uint64_t ram, GError **error)
 {
 	GArray *map = machine_pc_map(ram);
 	struct machine_config *machine = machine_config_from_map("check", map);
 	GArray *list = random_operations(suite->config->seed + ram, suite->config->operations);
-	bool fine = true;
 
 	machine->cpus = CPUS;
 	suite->replay.machine = machine;
 	suite->ram = ram;
 	make_valid(list);
-	fine = try_list(suite, list, error);
-	if (fine && !*suite->words && !suite->refused && !suite->report->failed) {
-		/* Longer requests, placed elsewhere. */
-		suite->replay.guard |= HEAP_GUARD_REDZONE;
-		fine = try_list(suite, list, error);
-		suite->replay.guard = GUARD;
-		/* Of one frame allocator, which starts in no time. */
-		if (fine && !suite->report->failed && ram == ram_bytes[0] &&
-		    suite->frames == frame_names[0])
-			fine = try_frames_that_fail(suite, list, error);
-	}
+	bool fine = try_machine(suite, machine, list, error);
+	if (fine && !*suite->words && !suite->refused && !suite->report->failed)
+		fine = try_harder(suite, ram, list, error);
 	g_array_unref(list);
 	g_array_unref(map);
 	machine_config_free(machine);
@@ -434,7 +464,6 @@ bool check_heap(const struct check_config *config, struct check_report *report, 
 			       .report = report,
 			       .replay = { .until = REPLAY_ALL,
 					   .limit_ms = config->cpu_ms,
-					   .guard = GUARD,
 					   .command = "kmemlab check" } };
 	int fd = g_file_open_tmp("kmemlab-check-XXXXXX.kmt", &suite.path, error);
 
@@ -444,6 +473,7 @@ bool check_heap(const struct check_config *config, struct check_report *report, 
 	suite.replay.trace_path = suite.path;
 	for (unsigned pass = 0; pass < PASSES; pass++)
 		suite.replay.heap[pass] = config->heap[pass];
+	suite.replay.guard = guards(&suite, GUARD);
 	bool fine = try_all(&suite, error);
 	unlink(suite.path);
 	g_free(suite.path);

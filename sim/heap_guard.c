@@ -33,6 +33,11 @@ bool heap_guard_parse(const char *text, unsigned *guard, GError **error)
 				 text);
 }
 
+unsigned heap_guard_possible(const struct heap_ops *ops)
+{
+	return ops->caps & HEAP_CAP_MAPS ? HEAP_GUARD_MISUSE : HEAP_GUARD_ALL;
+}
+
 char *heap_guard_words(unsigned guard)
 {
 	GString *words = g_string_new(NULL);

@@ -28,6 +28,8 @@
 #include <glib.h>
 #include <stdbool.h>
 
+#include "alloc/heap/heap.h"
+
 enum heap_guard {
 	HEAP_GUARD_REDZONE = 1 << 0, /* bytes around objects are verified when they are freed */
 	HEAP_GUARD_POISON = 1 << 1,  /* freed memory is overwritten, and verified at its return */
@@ -38,6 +40,9 @@ enum heap_guard {
 
 /* "redzone,poison", "all", "none". LAB_ERROR_USAGE for anything else. */
 bool heap_guard_parse(const char *text, unsigned *guard, GError **error);
+/* Those that the objects of such a heap can have: only misuse where they are mapped, as the lab
+ * plants through the direct map. */
+unsigned heap_guard_possible(const struct heap_ops *ops);
 /* The words of it; free with g_free(). */
 char *heap_guard_words(unsigned guard);
 

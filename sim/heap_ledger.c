@@ -11,7 +11,10 @@
 struct heap_ledger {
 	const struct ledger *frames;
 	uint32_t owner;
-	uint64_t map_bytes, bits_bytes;
+	uint64_t map_bytes, region_bytes, bits_bytes;
+	bool demand;
+	heap_frame_fn frame_at; /* of the region */
+	void *context;
 	uint64_t *bits;
 	struct heap_object *object;
 	uint64_t handles;
@@ -49,6 +52,11 @@ static gboolean site_equal(gconstpointer a, gconstpointer b)
 	return memcmp(a, b, sizeof(struct site_key)) == 0;
 }
 
+static uint64_t bits_bytes(uint64_t bytes)
+{
+	return (bytes / WORD_BYTES + 2) * sizeof(uint64_t);
+}
+
 struct heap_ledger *heap_ledger_new(uint64_t handles, uint64_t map_bytes,
 				    const struct ledger *frames, uint32_t owner)
 {
@@ -57,7 +65,7 @@ struct heap_ledger *heap_ledger_new(uint64_t handles, uint64_t map_bytes,
 	ledger->frames = frames;
 	ledger->owner = owner;
 	ledger->map_bytes = map_bytes;
-	ledger->bits_bytes = (map_bytes / WORD_BYTES + 2) * sizeof(uint64_t);
+	ledger->bits_bytes = bits_bytes(map_bytes);
 	ledger->bits = sparse_new(ledger->bits_bytes);
 	ledger->handles = handles;
 	ledger->stride = 1;
@@ -81,6 +89,24 @@ void heap_ledger_free(struct heap_ledger *ledger)
 	g_array_unref(ledger->sites);
 	g_hash_table_unref(ledger->site_index);
 	g_free(ledger);
+}
+
+bool heap_ledger_add_region(struct heap_ledger *ledger, uint64_t bytes, bool demand,
+			    heap_frame_fn frame_at, void *context)
+{
+	sparse_free(ledger->bits, ledger->bits_bytes);
+	ledger->region_bytes = bytes;
+	ledger->demand = demand;
+	ledger->frame_at = frame_at;
+	ledger->context = context;
+	ledger->bits_bytes = bits_bytes(ledger->map_bytes + bytes);
+	ledger->bits = sparse_new(ledger->bits_bytes);
+	return ledger->bits != NULL;
+}
+
+uint64_t heap_ledger_region_offset(const struct heap_ledger *ledger)
+{
+	return ledger->map_bytes;
 }
 
 struct heap_object *heap_ledger_object(struct heap_ledger *ledger, uint64_t handle)
@@ -159,12 +185,26 @@ static void set_bits(struct heap_ledger *ledger, uint64_t offset, uint64_t bytes
 
 /* ---- judging ---- */
 
+static bool page_in_heap(const struct heap_ledger *ledger, uint64_t offset)
+{
+	bool direct = offset < ledger->map_bytes;
+	uint64_t frame = direct ? offset >> 12
+				: ledger->frame_at(ledger->context, offset - ledger->map_bytes);
+
+	if (frame == UINT64_MAX)
+		return ledger->demand;
+	return ledger_owner(ledger->frames, frame) == ledger->owner;
+}
+
 static bool in_heap(const struct heap_ledger *ledger, uint64_t offset, uint64_t bytes)
 {
-	if (offset >= ledger->map_bytes || bytes > ledger->map_bytes - offset)
+	uint64_t end = offset < ledger->map_bytes ? ledger->map_bytes
+						  : ledger->map_bytes + ledger->region_bytes;
+
+	if (offset >= end || bytes > end - offset)
 		return false;
-	for (uint64_t frame = offset >> 12; frame <= (offset + bytes - 1) >> 12; frame++)
-		if (ledger_owner(ledger->frames, frame) != ledger->owner)
+	for (uint64_t page = offset & ~4095ull; page < offset + bytes; page += 4096)
+		if (!page_in_heap(ledger, page))
 			return false;
 	return true;
 }
@@ -358,27 +398,27 @@ static uint64_t contents_word(uint64_t handle, uint64_t index)
 	return (handle + 1) * 0x9e3779b97f4a7c15ull + index * 0xd1342543de82ef95ull;
 }
 
-void heap_contents_write(void *object, uint64_t handle, uint64_t from, uint64_t bytes)
+void heap_contents_write(void *at, uint64_t handle, uint64_t from, uint64_t bytes)
 {
-	uint8_t *at = object;
+	uint8_t *to = at;
 
-	for (uint64_t i = from & ~7ull; i < bytes; i += 8) {
+	for (uint64_t i = from; i < bytes; i += 8, to += 8) {
 		uint64_t word = contents_word(handle, i / 8);
-		memcpy(at + i, &word, MIN(8, bytes - i));
+		memcpy(to, &word, MIN(8, bytes - i));
 	}
 }
 
-uint64_t heap_contents_verify(const void *object, uint64_t handle, uint64_t bytes)
+uint64_t heap_contents_verify(const void *at, uint64_t handle, uint64_t from, uint64_t bytes)
 {
-	const uint8_t *at = object;
+	const uint8_t *there = at;
 
-	for (uint64_t i = 0; i < bytes; i += 8) {
-		uint64_t word = contents_word(handle, i / 8);
-		if (memcmp(at + i, &word, MIN(8, bytes - i)) == 0)
+	for (uint64_t i = from; i < bytes; i += 8, there += 8) {
+		uint64_t word = contents_word(handle, i / 8), k = 0;
+		if (memcmp(there, &word, MIN(8, bytes - i)) == 0)
 			continue;
-		while (at[i] == ((const uint8_t *)&word)[i % 8])
-			i++;
-		return i;
+		while (there[k] == ((const uint8_t *)&word)[k])
+			k++;
+		return i + k;
 	}
 	return UINT64_MAX;
 }

@@ -28,7 +28,7 @@ enum heap_object_state { HEAP_OBJECT_NONE = 0, HEAP_OBJECT_LIVE, HEAP_OBJECT_FAI
 
 /* By handle. */
 struct heap_object {
-	uint64_t offset; /* from the direct map's beginning */
+	uint64_t offset; /* from the direct map's beginning; behind its end, in a region */
 	uint64_t bytes;	 /* asked for */
 	uint64_t usable; /* handed out */
 	uint32_t site;	 /* index into sites */
@@ -71,6 +71,8 @@ struct heap_point {
 	uint64_t operation; /* 1 .. */
 	uint64_t live_bytes, held_frames;
 };
+/* Frame behind an offset in the region; UINT64_MAX: nothing is mapped there. */
+typedef uint64_t (*heap_frame_fn)(void *context, uint64_t offset);
 
 struct heap_ledger;
 /* HANDLES: 1 + the highest; MAP_BYTES: of the direct map; FRAMES, OWNER: the frame ledger and who
@@ -78,6 +80,13 @@ struct heap_ledger;
 struct heap_ledger *heap_ledger_new(uint64_t handles, uint64_t map_bytes,
 				    const struct ledger *frames, uint32_t owner);
 void heap_ledger_free(struct heap_ledger *ledger);
+/* Offsets from the direct map's end on are addresses of a region of BYTES, known by FRAME_AT;
+ * DEMAND: an object's pages may have no frame yet. False where the host refuses. Before anything
+ * else. */
+bool heap_ledger_add_region(struct heap_ledger *ledger, uint64_t bytes, bool demand,
+			    heap_frame_fn frame_at, void *context);
+/* Where the region's offsets begin. */
+uint64_t heap_ledger_region_offset(const struct heap_ledger *ledger);
 
 /* NULL: no such handle. */
 struct heap_object *heap_ledger_object(struct heap_ledger *ledger, uint64_t handle);
@@ -110,9 +119,10 @@ void heap_ledger_tick(struct heap_ledger *ledger);
 /* Whether any of [offset, offset + bytes) lies in a live object. */
 bool heap_ledger_covers(const struct heap_ledger *ledger, uint64_t offset, uint64_t bytes);
 
-/* What an object holds: bytes that depend on its handle and their place. verify() returns the first
- * byte in [0, bytes) that differs, or UINT64_MAX. */
-void heap_contents_write(void *object, uint64_t handle, uint64_t from, uint64_t bytes);
-uint64_t heap_contents_verify(const void *object, uint64_t handle, uint64_t bytes);
+/* What an object holds: bytes that depend on its handle and their place. AT: where its byte FROM,
+ * a multiple of 8, is; [from, bytes) are contiguous in memory. verify() returns the first byte in
+ * there that differs, or UINT64_MAX. */
+void heap_contents_write(void *at, uint64_t handle, uint64_t from, uint64_t bytes);
+uint64_t heap_contents_verify(const void *at, uint64_t handle, uint64_t from, uint64_t bytes);
 
 #endif

@@ -78,6 +78,15 @@ JsonNode *heap_report_json(const struct replay_heap *heap, const struct replay_h
 	add_int(json, "peak_held_bytes", t->peak_held_bytes);
 	add_int(json, "state_bytes", heap->state_bytes);
 	add_int(json, "kept_bytes", heap->kept_bytes);
+	if (heap->maps) {
+		add_int(json, "table_frames", heap->table_frames);
+		add_int(json, "faults", heap->faults);
+		add_int(json, "unbacked", heap->unbacked);
+	}
+	if (heap->segmented) {
+		add_int(json, "descriptors", heap->descriptors);
+		add_int(json, "undescribed", heap->undescribed);
+	}
 	add_int(json, "call_sites", heap->sites->len);
 	add_double(json, "internal_percent", heap_report_waste(t->live_bytes, t->usable_bytes));
 	add_double(json, "internal_of_all_percent",

@@ -31,13 +31,18 @@ int probed_heap_realloc(const struct heap *heap, const struct heap_request *requ
 int probed_heap_cache_new(const struct heap *heap, const struct heap_cache_request *request,
 			  uint32_t *out);
 const struct heap_ops *probed_heap_find(const char *name);
+bool probed_heap_page_fault(void *context, struct vaddr va, uint32_t error_code);
+int probed_table_init(const struct table_ops *ops, const struct table_config *config, void *state);
+struct heap_mapper probed_heap_mapper_over(struct tables *t, struct vaddr base, uint64_t bytes);
 
 const struct kernel kernels[PASSES] = {
 	[PASS_NATIVE] = { "native", boot, frame_alloc, frame_free, frame_find, heap_alloc,
-			  heap_free, heap_realloc, heap_cache_new, heap_find },
+			  heap_free, heap_realloc, heap_cache_new, heap_find, heap_page_fault,
+			  table_init, heap_mapper_over },
 	[PASS_PROBED] = { "probed", probed_boot, probed_frame_alloc, probed_frame_free,
 			  probed_frame_find, probed_heap_alloc, probed_heap_free,
-			  probed_heap_realloc, probed_heap_cache_new, probed_heap_find },
+			  probed_heap_realloc, probed_heap_cache_new, probed_heap_find,
+			  probed_heap_page_fault, probed_table_init, probed_heap_mapper_over },
 };
 
 const struct kernel_spaces kernel_spaces[PASSES] = {

@@ -22,6 +22,10 @@ struct kernel {
 	int (*heap_realloc)(const struct heap *, const struct heap_request *, void **);
 	int (*heap_cache_new)(const struct heap *, const struct heap_cache_request *, uint32_t *);
 	const struct heap_ops *(*heap_find)(const char *);
+	port_fault_handler heap_page_fault;
+	/* What heaps map pages with: the kernel's own page tables, without spaces. */
+	int (*table_init)(const struct table_ops *, const struct table_config *, void *);
+	struct heap_mapper (*heap_mapper_over)(struct tables *, struct vaddr, uint64_t);
 };
 
 /* Page tables and address spaces (alloc/space/space.h), of one build. */

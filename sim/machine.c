@@ -111,6 +111,16 @@ struct table_layout machine_table_layout(const struct machine_config *config)
 	return layout;
 }
 
+/* i386: from the heap's place in the classic layout up to the frame buffer's window. x86_64:
+ * between the temporary windows and the directories. */
+struct vaddr machine_heap_region(const struct machine_config *config, uint64_t *bytes)
+{
+	bool narrow = config->arch == MACHINE_I386;
+
+	*bytes = !config->paging ? 0 : narrow ? 80 * MIB : 256 * GIB;
+	return (struct vaddr){ narrow ? 0xf0000000 : 0ull - 7 * TIB / 4 };
+}
+
 /* RAM that the kernel can reach: physical addresses below this. */
 static uint64_t reachable_bytes(const struct machine_config *config)
 {

@@ -47,6 +47,9 @@ struct machine_config;
 enum boot_paging machine_paging(const struct machine_config *config);
 /* Where its kernel has room for recursive slots, temporary windows and directories. */
 struct table_layout machine_table_layout(const struct machine_config *config);
+/* Kernel addresses for a heap that maps pages: where they begin, and *BYTES of them (0: without
+ * paging). */
+struct vaddr machine_heap_region(const struct machine_config *config, uint64_t *bytes);
 /* Order of a huge page, metric 4: 9 for 2 MiB, 10 for 4 MiB. */
 unsigned machine_huge_order(const struct machine_config *config);
 

@@ -30,7 +30,8 @@ const char *const replay_operation_names[OPERATIONS] = {
 	SPACE_CALL_NAMES(OPERATION_SPACE),
 };
 
-const char *const replay_heap_operation_names[OPERATIONS] = { "boot", "heap_alloc", "heap_free" };
+const char *const replay_heap_operation_names[OPERATIONS] = { "boot", "heap_alloc", "heap_free",
+							      "heap_fault" };
 
 static bool going_on(const struct session *session)
 {
@@ -184,6 +185,7 @@ static void keep_heap_result(struct session *session)
 	struct replay_heap *kept = &session->result->heap;
 	const GArray *sites = heap_ledger_sites(session->heap->ledger);
 
+	session_mapped_figures(session);
 	kept->totals = *heap_ledger_totals(session->heap->ledger);
 	memcpy(kept->sizes, heap_ledger_sizes(session->heap->ledger), sizeof(kept->sizes));
 	kept->frame_requests = session->heap->frame_requests;
@@ -281,7 +283,8 @@ static void run_end(void *argument)
 		session_give_back(session);
 	}
 	const struct ledger_totals *totals = ledger_totals(session->ledger);
-	if (totals->free_frames + session_space_held(session) != result->managed_frames)
+	if (totals->free_frames + session_space_held(session) + session_mapped_held(session) !=
+	    result->managed_frames)
 		session_violation(
 			session, "leak", 0,
 			"after everything was given back fewer frames are free than after boot");
@@ -312,6 +315,8 @@ static void run_part(struct session *session, void (*part)(void *))
 	if (trap_run(part, session, &report))
 		return;
 	session->result->died = true;
+	if (session->heap && report.address.a)
+		session_mapped_explain(session, report.address, &report);
 	session_violation(session, report.kind, 0, report.message);
 }
 
@@ -356,7 +361,7 @@ static bool power_on(struct session *session, GError **error)
 	session->machine = machine_new(config->machine, error);
 	if (!session->machine)
 		return false;
-	if (!session_space_prepare(session, error))
+	if (!session_space_prepare(session, error) || !session_mapped_prepare(session, error))
 		return false;
 	machine_enter(session->machine);
 	if (session->pass == PASS_PROBED) {

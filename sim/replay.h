@@ -40,6 +40,9 @@ struct replay_config {
 	unsigned guard;			     /* enum heap_guard bits */
 	uint64_t fail_frames; /* the heap's request for frames of that number, from 1, is refused;
 				 0: none */
+	const struct space_choice *heap_tables; /* page tables of a heap that maps; NULL: T1 */
+	uint64_t overrun_event; /* for tests: the workload writes a byte past the end of the object
+				   that this event is given; 0: never */
 	uint64_t seed; /* 0: also keeps the recorded order of simultaneous events of different CPUs
 			*/
 	enum replay_start start;
@@ -72,13 +75,15 @@ enum replay_operation {
 	OPERATION_BOOT = 0,
 	OPERATION_ALLOC,
 	OPERATION_FREE,
-	OPERATION_SPACE, /* + enum space_call */
+	OPERATION_SPACE,			/* + enum space_call */
+	OPERATION_HEAP_FAULT = OPERATION_SPACE, /* in a replay with a heap */
 	OPERATIONS = OPERATION_SPACE + SPACE_CALLS
 };
 extern const char *const replay_operation_names[OPERATIONS];
 
-/* Heap events are replayed: "boot", "heap_alloc" (realloc too), "heap_free", and their rows are by
- * the smallest order with 2^order >= bytes. */
+/* Heap events are replayed: "boot", "heap_alloc" (realloc too), "heap_free", whose rows are by the
+ * smallest order with 2^order >= bytes, and "heap_fault": page faults that the workload's touches
+ * of its objects raise. */
 extern const char *const replay_heap_operation_names[OPERATIONS];
 
 /* What a pass with a heap leaves (sim/heap_report.h). */
@@ -97,6 +102,13 @@ struct replay_heap {
 	struct replay_worst {
 		uint64_t accesses, event;
 	} worst_alloc, worst_free; /* probed pass; the frame allocator's accesses are not in them */
+	bool maps;		   /* the heap has a region: */
+	uint64_t table_frames;	   /* frames of its page tables; they stay */
+	uint64_t faults;	   /* served for the workload's touches */
+	uint64_t unbacked;	   /* objects that had no frame when they were touched: failures */
+	bool segmented;		   /* objects have segment descriptors: */
+	uint64_t descriptors;	   /* in use at the end of the trace */
+	uint64_t undescribed;	   /* objects that got none, all were taken */
 };
 
 struct replay_row {

@@ -37,6 +37,8 @@ static unsigned guards(const struct session *session, unsigned how)
 
 static void set_dead(struct session_guard *guard, uint64_t offset, uint64_t bytes, bool dead)
 {
+	if (offset >= guard->map_bytes) /* in a heap's region: nothing is planted there */
+		return;
 	uint64_t end =
 		dead ? (offset + bytes) >> GRANULE_SHIFT : (offset + bytes + 7) >> GRANULE_SHIFT;
 
@@ -308,7 +310,7 @@ static void on_access(void *context, const void *pointer, unsigned kind, unsigne
 {
 	struct session *session = context;
 	struct session_guard *guard = session->guard;
-	uint64_t offset = session_offset(session, pointer);
+	uint64_t offset = session_object_offset(session, pointer);
 	unsigned caps = session->heap->heap.ops->caps;
 	bool scans = (caps & HEAP_CAP_COLLECTS) && kind == MMU_READ;
 	/* A free object is not its to write, unless to hand it out as the copy of another one. */
@@ -335,6 +337,10 @@ bool session_guard_new(struct session *session, uint64_t handles, GError **error
 
 	if (!how)
 		return true;
+	if (how & ~heap_guard_possible(session->config->heap[session->pass]))
+		return lab_usage(error,
+				 "heap %s maps its objects: of guards it can have misuse alone",
+				 session->config->heap[session->pass]->name);
 	struct session_guard *guard = session->guard = g_new0(struct session_guard, 1);
 	guard->how = how;
 	guard->handles = handles;

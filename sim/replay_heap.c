@@ -23,8 +23,8 @@
 #define GFP_RECLAIMABLE 0x10u
 
 /* Around kernel code of the heap. COUNTERS: to charge it to; NULL none. */
-static void heap_begin(struct session *session, enum probe_phase phase,
-		       struct probe_counters *counters)
+void session_heap_begin(struct session *session, enum probe_phase phase,
+			struct probe_counters *counters)
 {
 	if (session->pass == PASS_PROBED) {
 		probe_phase(phase, counters);
@@ -33,7 +33,7 @@ static void heap_begin(struct session *session, enum probe_phase phase,
 	trap_kernel_begin();
 }
 
-static void heap_leave(struct session *session)
+void session_heap_leave(struct session *session)
 {
 	trap_kernel_end();
 	if (session->pass == PASS_PROBED) {
@@ -44,7 +44,7 @@ static void heap_leave(struct session *session)
 
 /* ---- the watched frame allocator: kernel code calls it, it is no kernel code ---- */
 
-static void to_frames(struct session *session, bool enter)
+void session_heap_to_frames(struct session *session, bool enter)
 {
 	if (session->pass == PASS_PROBED)
 		probe_heap(!enter);
@@ -57,7 +57,7 @@ static uint64_t accesses(const struct session *session)
 }
 
 /* The lab's own time is not the heap's. */
-static void charge_lab(struct session *session, uint64_t since)
+void session_heap_charge_lab(struct session *session, uint64_t since)
 {
 	if (session->timed)
 		session->heap->lab_ticks += timer_stop() - since;
@@ -72,9 +72,9 @@ static int watched_alloc(void *state, const struct frame_request *request, struc
 	if (++session->heap->frame_requests == session->config->fail_frames)
 		return KERR_NO_MEMORY;
 	uint64_t before = accesses(session);
-	to_frames(session, true);
+	session_heap_to_frames(session, true);
 	int status = session->kernel->frame_alloc(&frames, request, out);
-	to_frames(session, false);
+	session_heap_to_frames(session, false);
 	session->heap->frame_accesses += accesses(session) - before;
 	uint64_t since = session->timed ? timer_start() : 0;
 	trap_kernel_end();
@@ -88,7 +88,7 @@ static int watched_alloc(void *state, const struct frame_request *request, struc
 		session_guard_frames(session, out);
 	}
 	trap_kernel_begin();
-	charge_lab(session, since);
+	session_heap_charge_lab(session, since);
 	return status;
 }
 
@@ -107,11 +107,11 @@ static int watched_free(void *state, const struct frame_block *block)
 	heap_ledger_held(session->heap->ledger, -(int64_t)block->frames);
 	session_guard_frames(session, block);
 	trap_kernel_begin();
-	charge_lab(session, since);
+	session_heap_charge_lab(session, since);
 	uint64_t before = accesses(session);
-	to_frames(session, true);
+	session_heap_to_frames(session, true);
 	int status = session->kernel->frame_free(&frames, block);
-	to_frames(session, false);
+	session_heap_to_frames(session, false);
 	session->heap->frame_accesses += accesses(session) - before;
 	return status;
 }
@@ -124,12 +124,14 @@ static void heap_death(struct session *session, const char *what)
 	session->corrupt = true;
 }
 
-/* State and the memory map that the heap is told of, in contiguous frames. */
+/* State, the memory map that the heap is told of, and the kernel's struct heap, in contiguous
+ * frames. */
 static void *place_state(struct session *session, uint64_t bytes, struct memmap **map)
 {
 	struct session_heap *heap = session->heap;
 	const struct boot_result *boot = &session->machine->boot;
-	uint64_t state = (bytes + 15) & ~15ull, frames = frames_for_bytes(state + sizeof(**map));
+	uint64_t state = (bytes + 15) & ~15ull;
+	uint64_t frames = frames_for_bytes(state + sizeof(**map) + sizeof(struct heap));
 	struct frame_request request = { .frames = (uint32_t)frames, .align_frames = 1 };
 	struct frames allocator = session->frames;
 	struct ledger_finding finding;
@@ -151,11 +153,6 @@ static void *place_state(struct session *session, uint64_t bytes, struct memmap 
 	return at;
 }
 
-static uint64_t direct_map_base(const struct session *session)
-{
-	return session->machine->config->paging ? session->machine->params.direct_map.a : 0;
-}
-
 void session_heap_start(struct session *session, struct frame_ops *watched)
 {
 	struct session_heap *heap = session->heap;
@@ -169,9 +166,11 @@ void session_heap_start(struct session *session, struct frame_ops *watched)
 	heap->heap.ops = session->config->heap[session->pass];
 	config.frames = (struct frames){ watched, session };
 	config.map = &session->machine->boot.map;
-	config.reach = (struct reach){ .direct = { direct_map_base(session) },
+	config.reach = (struct reach){ .direct = session_object_vaddr(session, 0),
 				       .direct_end = session->machine->boot.map.end };
 	config.reach.base = machine_pointer(session->machine, config.reach.direct);
+	if (!session_mapped_start(session, &config))
+		return;
 	heap->state_bytes = heap->heap.ops->state_bytes(&config, &why);
 	if (!heap->state_bytes) {
 		g_set_error(&session->error, LAB_ERROR, LAB_ERROR_BOOT,
@@ -183,13 +182,15 @@ void session_heap_start(struct session *session, struct frame_ops *watched)
 		return;
 	config.map = map;
 	probe_heap_owners(HEAP_OWNER, HEAP_STATE_OWNER);
-	heap_begin(session, PROBE_RUN, NULL);
+	session_heap_begin(session, PROBE_RUN, NULL);
 	int status = heap->heap.ops->init(heap->heap.state, &config);
-	heap_leave(session);
+	session_heap_leave(session);
 	if (status != KERR_OK)
 		g_set_error(&session->error, LAB_ERROR, LAB_ERROR_BOOT,
 			    "heap %s does not start in this RAM (error %d)", heap->heap.ops->name,
 			    status);
+	else
+		session_mapped_bind(session, (struct heap *)(map + 1));
 }
 
 bool session_heap_new(struct session *session, uint64_t handles, GError **error)
@@ -268,12 +269,12 @@ static int call_heap(struct session *session, enum call call, uint64_t bytes,
 	session->heap->counters = count ? &row->counters : NULL;
 	session->heap->frame_accesses = 0;
 	session->heap->lab_ticks = 0;
-	heap_begin(session, PROBE_RUN, count ? &row->counters : NULL);
+	session_heap_begin(session, PROBE_RUN, count ? &row->counters : NULL);
 	uint64_t start = session_start(session);
 	session->heap->moving = call == CALL_REALLOC;
 	int status = enter(session, call, request, object);
 	uint64_t stop = session->timed ? timer_stop() : 0;
-	heap_leave(session);
+	session_heap_leave(session);
 	replay_row_most(row, before);
 	note_worst(session, call, replay_accesses(&row->counters) - before);
 	session->heap->counters = NULL;
@@ -291,9 +292,9 @@ int session_heap_free_at(struct session *session, uint64_t offset)
 {
 	void *at = session_pointer(session, offset);
 
-	heap_begin(session, PROBE_OFF, NULL);
+	session_heap_begin(session, PROBE_OFF, NULL);
 	int status = enter(session, CALL_FREE, NULL, &at);
-	heap_leave(session);
+	session_heap_leave(session);
 	return status;
 }
 
@@ -301,13 +302,7 @@ int session_heap_free_at(struct session *session, uint64_t offset)
 
 void *session_pointer(const struct session *session, uint64_t offset)
 {
-	return machine_pointer(session->machine,
-			       (struct vaddr){ direct_map_base(session) + offset });
-}
-
-uint64_t session_offset(const struct session *session, const void *object)
-{
-	return machine_vaddr(session->machine, object).a - direct_map_base(session);
+	return machine_pointer(session->machine, session_object_vaddr(session, offset));
 }
 
 static void trace_fault(struct session *session, const char *what, uint64_t handle)
@@ -348,10 +343,10 @@ static uint32_t cache_for(struct session *session, const struct event *event)
 		.align_bytes = event->u.heap.align_bytes,
 	};
 	struct heap bound = heap->heap;
-	heap_begin(session, PROBE_RUN, NULL);
+	session_heap_begin(session, PROBE_RUN, NULL);
 	if (session->kernel->heap_cache_new(&bound, &request, &number) != KERR_OK)
 		number = 0;
-	heap_leave(session);
+	session_heap_leave(session);
 	g_hash_table_insert(heap->caches, name, GUINT_TO_POINTER(number));
 	return number;
 }
@@ -420,17 +415,87 @@ void session_object_violation(struct session *session, const char *kind, uint64_
 	va_end(arguments);
 	char *message = g_strdup_printf("heap %s: object at kernel address 0x%" PRIx64 ": %s",
 					session->heap->heap.ops->name,
-					direct_map_base(session) + offset, what);
-	session_violation(session, kind, offset >> X86_PAGE_SHIFT, message);
+					session_object_vaddr(session, offset).a, what);
+	bool direct = offset < heap_ledger_region_offset(session->heap->ledger);
+	session_violation(session, kind, direct ? offset >> X86_PAGE_SHIFT : 0, message);
 	g_free(message);
 	g_free(what);
 }
 
-static uint64_t usable_bytes(const struct session *session, const void *object)
+static uint64_t usable_bytes(struct session *session, const void *object)
 {
 	const struct heap *heap = &session->heap->heap;
 
-	return heap->ops->usable(heap->state, object);
+	session_heap_begin(session, PROBE_CHECK, NULL);
+	uint64_t bytes = heap->ops->usable(heap->state, object);
+	session_heap_leave(session);
+	return bytes;
+}
+
+/* Whether an object still holds what was written, and is still its owner's in the heap's eyes. */
+static void verify(struct session *session, uint64_t handle, const struct heap_object *object)
+{
+	const struct heap *heap = &session->heap->heap;
+	uint64_t bad;
+
+	if (!session_object_verify(session, handle, object, object->bytes, &bad))
+		return;
+	if (bad != UINT64_MAX)
+		session_object_violation(session, "contents", object->offset,
+					 "byte %" PRIu64 " of %" PRIu64 " was overwritten", bad,
+					 object->bytes);
+	session_guard_verify(session, handle, object);
+	if (!(heap->ops->caps & HEAP_CAP_TAGS))
+		return;
+	session_heap_begin(session, PROBE_CHECK, NULL);
+	uint32_t tag = heap->ops->tag(heap->state, session_pointer(session, object->offset));
+	session_heap_leave(session);
+	if (tag != object_tag(session, object))
+		session_object_violation(session, "tag", object->offset,
+					 "its tag is not the one given");
+}
+
+static void give(struct session *session, uint64_t handle, bool count)
+{
+	struct heap_ledger *ledger = session->heap->ledger;
+	struct heap_object *object = heap_ledger_object(ledger, handle);
+	void *at = session_pointer(session, object->offset);
+	uint64_t bytes = object->bytes, offset = object->offset;
+
+	verify(session, handle, object);
+	if (!(session->heap->heap.ops->caps & HEAP_CAP_FREE)) {
+		heap_ledger_release(ledger, handle, session->machine->current_cpu);
+		return;
+	}
+	bool there = session_guard_freeing(session, handle, object);
+	heap_ledger_release(ledger, handle, session->machine->current_cpu);
+	if (!there)
+		return;
+	int status = call_heap(session, CALL_FREE, bytes, NULL, &at, count);
+	if (status != KERR_OK)
+		session_object_violation(session, "free-refused", offset,
+					 "its free is refused (error %d)", status);
+	session_guard_freed(session, offset);
+}
+
+/* There was no frame for a page of the object when the workload touched it: its request failed
+ * after all, and it goes. */
+static void give_unbacked(struct session *session, const struct event *event, uint64_t handle)
+{
+	struct heap_object *object = heap_ledger_object(session->heap->ledger, handle);
+	void *at = session_pointer(session, object->offset);
+	uint64_t bytes = object->bytes;
+
+	if (session->event == REPLAY_ALL)
+		session->result->start_failures++;
+	else
+		note_failure(session, event, object->site);
+	heap_ledger_release(session->heap->ledger, handle, session->machine->current_cpu);
+	object->state = HEAP_OBJECT_FAILED;
+	if (call_heap(session, CALL_FREE, bytes, NULL, &at, false) != KERR_OK)
+		session_object_violation(session, "free-refused", object->offset,
+					 "its free is refused");
+	heap_ledger_tick(session->heap->ledger);
 }
 
 /* After an operation. What the heap keeps for itself is asked for at new peaks, a 64th apart. */
@@ -443,9 +508,9 @@ static void tick(struct session *session)
 	heap_ledger_tick(heap->ledger);
 	if (totals->live_bytes <= heap->peak_noted + heap->peak_noted / 64)
 		return;
-	heap_begin(session, PROBE_CHECK, NULL);
+	session_heap_begin(session, PROBE_CHECK, NULL);
 	heap->heap.ops->stats(heap->heap.state, &stats);
-	heap_leave(session);
+	session_heap_leave(session);
 	heap->peak_noted = totals->live_bytes;
 	heap->metadata_at_peak = heap->state_bytes + stats.kept_bytes;
 	heap->objects_at_peak = totals->live_objects;
@@ -478,7 +543,7 @@ void session_heap_alloc(struct session *session, const struct event *event)
 		note_failure(session, event, site);
 	if (status != KERR_OK)
 		return;
-	struct heap_object object = { .offset = session_offset(session, at),
+	struct heap_object object = { .offset = session_object_offset(session, at),
 				      .bytes = MAX(event->u.heap.bytes, 1),
 				      .usable = usable_bytes(session, at),
 				      .site = site,
@@ -494,50 +559,13 @@ void session_heap_alloc(struct session *session, const struct event *event)
 		return;
 	}
 	session_guard_born(session, handle, front, false);
-	heap_contents_write((char *)at + front, handle, 0, object.bytes);
-	tick(session);
-}
-
-/* Whether an object still holds what was written, and is still its owner's in the heap's eyes. */
-static void verify(struct session *session, uint64_t handle, const struct heap_object *object)
-{
-	const struct heap *heap = &session->heap->heap;
-	char *at = session_pointer(session, object->offset);
-	uint64_t bad = heap_contents_verify(at + session_guard_front(session, handle), handle,
-					    object->bytes);
-
-	if (bad != UINT64_MAX)
-		session_object_violation(session, "contents", object->offset,
-					 "byte %" PRIu64 " of %" PRIu64 " was overwritten", bad,
-					 object->bytes);
-	session_guard_verify(session, handle, object);
-	if ((heap->ops->caps & HEAP_CAP_TAGS) &&
-	    heap->ops->tag(heap->state, at) != object_tag(session, object))
-		session_object_violation(session, "tag", object->offset,
-					 "its tag is not the one given");
-}
-
-static void give(struct session *session, uint64_t handle, bool count)
-{
-	struct heap_ledger *ledger = session->heap->ledger;
-	struct heap_object *object = heap_ledger_object(ledger, handle);
-	void *at = session_pointer(session, object->offset);
-	uint64_t bytes = object->bytes, offset = object->offset;
-
-	verify(session, handle, object);
-	if (!(session->heap->heap.ops->caps & HEAP_CAP_FREE)) {
-		heap_ledger_release(ledger, handle, session->machine->current_cpu);
+	if (!session_object_write(session, handle, known, 0)) {
+		give_unbacked(session, event, handle);
 		return;
 	}
-	bool there = session_guard_freeing(session, handle, object);
-	heap_ledger_release(ledger, handle, session->machine->current_cpu);
-	if (!there)
-		return;
-	int status = call_heap(session, CALL_FREE, bytes, NULL, &at, count);
-	if (status != KERR_OK)
-		session_object_violation(session, "free-refused", offset,
-					 "its free is refused (error %d)", status);
-	session_guard_freed(session, offset);
+	if (session->config->overrun_event && session->event == session->config->overrun_event)
+		session_object_overrun(session, known);
+	tick(session);
 }
 
 void session_heap_release(struct session *session, const struct event *event)
@@ -563,7 +591,7 @@ static void settle(struct session *session, const struct event *event, char *at,
 		   uint64_t keep, uint64_t front)
 {
 	struct heap_ledger *ledger = session->heap->ledger;
-	uint64_t handle = event->u.heap.handle, offset = session_offset(session, at);
+	uint64_t handle = event->u.heap.handle, offset = session_object_offset(session, at);
 	struct heap_object *object = heap_ledger_object(ledger, handle);
 	uint64_t was = session_guard_front(session, handle);
 	uint64_t bytes = resized ? MAX(event->u.heap.bytes, 1) : object->bytes;
@@ -580,16 +608,19 @@ static void settle(struct session *session, const struct event *event, char *at,
 					 heap_verdict_name(verdict));
 		return;
 	}
-	uint64_t bad = heap_contents_verify(at + was, handle, resized ? keep : bytes);
+	uint64_t bad;
+	session_object_verify(session, handle, object, resized ? keep : bytes, &bad);
 	if (bad != UINT64_MAX)
 		session_object_violation(session, "contents", offset,
 					 "byte %" PRIu64 " did not survive a realloc", bad);
-	if (resized) {
+	if (resized && front != was)
 		memmove(at + front, at + was, keep);
+	if (resized)
 		session_guard_born(session, handle, front, true);
-		heap_contents_write(at + front, handle, keep, bytes);
-	}
-	tick(session);
+	if (resized && !session_object_write(session, handle, object, keep))
+		give_unbacked(session, event, handle);
+	else
+		tick(session);
 }
 
 void session_heap_resize(struct session *session, const struct event *event)
@@ -661,7 +692,7 @@ static int audit_extent(void *context, const struct heap_extent *extent)
 
 	audit->extents++;
 	if (extent->state == HEAP_USED) {
-		uint64_t offset = session_offset(audit->session, extent->at);
+		uint64_t offset = session_object_offset(audit->session, extent->at);
 		audit->objects++;
 		audit->bytes += extent->bytes;
 		if (!audit->strange &&
@@ -725,11 +756,11 @@ void session_heap_audit(struct session *session)
 
 	if (session->config->unjudged)
 		return;
-	heap_begin(session, PROBE_CHECK, NULL);
+	session_heap_begin(session, PROBE_CHECK, NULL);
 	int error = heap->ops->check(heap->state, &violation);
 	if (error == 0)
 		compare(session);
-	heap_leave(session);
+	session_heap_leave(session);
 	if (error == 0)
 		return;
 	g_snprintf(message, sizeof(message), "heap %s: check(): invariant %u at %p: %s",
@@ -744,9 +775,9 @@ static void trim(struct session *session)
 
 	if (!heap->ops->trim)
 		return;
-	heap_begin(session, PROBE_RUN, NULL);
+	session_heap_begin(session, PROBE_RUN, NULL);
 	heap->ops->trim(heap->state);
-	heap_leave(session);
+	session_heap_leave(session);
 }
 
 void session_heap_end(struct session *session)

@@ -472,6 +472,7 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 	    !find_heap(config->heap, &replay, error) ||
 	    !choose_spaces(config, &replay, &choice, error))
 		return false;
+	replay.heap_tables = &choice;
 	replay.heap_config.seed = config->seed;
 	if (plugin_is_path(config->frames))
 		result->frames_sha256 = lab_file_sha256(config->frames);

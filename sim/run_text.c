@@ -111,6 +111,17 @@ static void add_heap(GString *text, const struct replay_heap *heap,
 				       "worst", probed->worst_alloc.accesses,
 				       probed->worst_alloc.event, probed->worst_free.accesses,
 				       probed->worst_free.event);
+	if (heap->maps)
+		g_string_append_printf(text,
+				       LABEL "%" PRIu64 " frames of page tables, %" PRIu64
+					     " faults served, %" PRIu64 " objects without a frame "
+					     "when they were touched\n",
+				       "mapped", heap->table_frames, heap->faults, heap->unbacked);
+	if (heap->segmented)
+		g_string_append_printf(text,
+				       LABEL "%" PRIu64 " descriptors in use, %" PRIu64
+					     " objects had none\n",
+				       "segments", heap->descriptors, heap->undescribed);
 }
 
 /* ---- what operations cost ---- */

@@ -9,17 +9,20 @@
  *   replay_threads.c  the event loop on host threads
  *   replay_heap.c     the heap slot: objects allocated, resized, verified and freed
  *   replay_guard.c    red zones, poison, what the heap does in objects
+ *   replay_mapped.c   what a heap has of kernel virtual memory, and its objects through the MMU
  *   replay_verdict.c  what is found wrong on the way
  */
 #ifndef KMEMLAB_SIM_SESSION_H
 #define KMEMLAB_SIM_SESSION_H
 
+#include "mmu/segment.h"
 #include "sim/handles.h"
 #include "sim/heap_ledger.h"
 #include "sim/ledger.h"
 #include "sim/random.h"
 #include "sim/replay.h"
 #include "sim/timer.h"
+#include "sim/trap.h"
 #include "sim/window_cost.h"
 
 /* Of a replay with a heap. */
@@ -28,8 +31,18 @@ struct session_heap {
 	struct frame_block state; /* where its state stands */
 	uint64_t state_bytes;
 	struct heap_ledger *ledger;
-	GHashTable *caches;  /* string id of an object cache -> the heap's number for it */
-	uint64_t lab_ticks;  /* the lab's own, within the present operation */
+	GHashTable *caches; /* string id of an object cache -> the heap's number for it */
+	uint64_t lab_ticks; /* the lab's own, within the present operation */
+	/* Of a heap that maps. */
+	struct vaddr region;	   /* kernel addresses that it was given */
+	uint64_t region_bytes;	   /* 0: none */
+	struct heap_mapper mapper; /* the kernel's */
+	struct tables *tables;
+	struct heap *bound;    /* in its RAM: what the fault handler is called with */
+	uint64_t table_frames; /* taken for page tables */
+	uint64_t faults, unbacked;
+	bool segmented; /* its objects have segment descriptors: */
+	struct mmu_segments segments;
 	uint64_t kept_bytes; /* by the heap's stats, at the last audit */
 	uint64_t frame_requests;
 	uint64_t frame_accesses; /* of the frame allocator, within the present operation */
@@ -126,9 +139,8 @@ void session_heap_sample(void *context, struct result *result, uint64_t event, u
 /* Frees all that lives; what the heap holds then is a leak, if it promised to give it back. */
 void session_heap_end(struct session *session);
 
-/* Where the lab sees an offset of the direct map, and back. */
+/* What kernel code has for an object's offset (session_object_offset()). */
 void *session_pointer(const struct session *session, uint64_t offset);
-uint64_t session_offset(const struct session *session, const void *object);
 /* The heap's status for a free of what is no object. It may look at what is not its own to find
  * out: not judged. */
 int session_heap_free_at(struct session *session, uint64_t offset);
@@ -158,6 +170,42 @@ void session_guard_frames(struct session *session, const struct frame_block *blo
 /* What the byte is or was of; LIVE: of a live object, else of the one that died there last. Free
  * with g_free(). Cost: O(handles). */
 char *session_object_story(const struct session *session, uint64_t offset, bool live);
+/* Around kernel code of the heap. COUNTERS: to charge it to; NULL none. */
+void session_heap_begin(struct session *session, enum probe_phase phase,
+			struct probe_counters *counters);
+void session_heap_leave(struct session *session);
+/* The heap's call goes on in the frame allocator (ENTER), or comes back from there. */
+void session_heap_to_frames(struct session *session, bool enter);
+/* The lab's own time is not the heap's. */
+void session_heap_charge_lab(struct session *session, uint64_t since);
+
+/* replay_mapped.c. Before boot, on the host's side: room for page tables. */
+bool session_mapped_prepare(struct session *session, GError **error);
+/* Kernel code runs in these: page tables start, CONFIG gets its mapper; then the heap's fault
+ * handler is in force. False with session->error. */
+bool session_mapped_start(struct session *session, struct heap_config *config);
+void session_mapped_bind(struct session *session, struct heap *in_ram);
+/* Frames of page tables: they stay. */
+uint64_t session_mapped_held(const struct session *session);
+void session_mapped_figures(struct session *session);
+/* Adds whose object a faulting address is next to. */
+void session_mapped_explain(struct session *session, struct vaddr va, struct trap_report *report);
+/* Objects have an offset: from the beginning of the direct map, or behind its end from the
+ * beginning of the region. */
+uint64_t session_object_offset(const struct session *session, const void *object);
+struct vaddr session_object_vaddr(const struct session *session, uint64_t offset);
+/* The frame behind an offset of the region; UINT64_MAX: none. A heap_frame_fn. */
+uint64_t session_region_frame(void *context, uint64_t offset);
+
+/* The workload writes, or verifies, bytes [from, bytes) of an object through the machine: as kernel
+ * code of the current CPU, faults to the heap. *BAD: the first byte that differs, or UINT64_MAX.
+ * False: a touch failed; where that was the heap's fault it is reported. */
+bool session_object_write(struct session *session, uint64_t handle,
+			  const struct heap_object *object, uint64_t from);
+bool session_object_verify(struct session *session, uint64_t handle,
+			   const struct heap_object *object, uint64_t bytes, uint64_t *bad);
+/* One byte past the end, for tests. */
+void session_object_overrun(struct session *session, const struct heap_object *object);
 
 /* replay_threads.c: all events; not inside trap_run(). Where a thread died the result says so. */
 void session_replay_threads(struct session *session);

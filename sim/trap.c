@@ -259,12 +259,14 @@ static void say_rest(struct text *text, const struct trap_facts *facts)
 static void report_facts(const struct trap_facts *facts, struct trap_report *report)
 {
 	struct text text = { report->message, sizeof(report->message) };
+	bool faulted = facts->cause != TRAP_CRASH && facts->cause != TRAP_HANG;
 	bool twice = facts->cause == TRAP_SAME_AGAIN || facts->cause == TRAP_TOO_DEEP;
 	const char *kind = facts->cause == TRAP_REFUSED ? "lab"
 			   : facts->cause == TRAP_CRASH ? "crash"
 			   : facts->cause == TRAP_HANG	? "hang"
 							: "page-fault";
 
+	report->address.a = faulted ? facts->fault.cr2.a : 0;
 	g_strlcpy(report->kind, twice ? "double-fault" : kind, sizeof(report->kind));
 	say_cause(&text, facts);
 	if (facts->pc) {
@@ -558,7 +560,7 @@ bool trap_run(void (*fn)(void *), void *argument, struct trap_report *report)
 	}
 	here()->depth = 0;
 	if (here()->facts.cause == TRAP_NONE)
-		*report = here()->report;
+		*report = here()->report; /* its address is 0 */
 	else
 		report_facts(&here()->facts, report);
 	return false;

@@ -53,6 +53,7 @@ struct trap_report {
 	char kind[16]; /* "page-fault", "double-fault", "crash", "hang", "panic", "deadlock",
 			  "boot", "lab" */
 	char message[1024];
+	struct vaddr address; /* that faulted; 0: it was something else */
 };
 
 /* Runs FN(ARGUMENT), kernel code of the current machine. True when it returned; false when it died,

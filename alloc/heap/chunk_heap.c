@@ -101,8 +101,8 @@ static void link_segment(struct chunk_heap *heap, struct heap_run run)
 		run.at + segment_bytes(s) > heap->high ? run.at + segment_bytes(s) : heap->high;
 }
 
-/* The segment is one free chunk: its frames go back. */
-static void give_back(struct chunk_heap *heap, struct chunk_segment *s)
+/* The segment is one free chunk: it is none of ours any more. */
+static struct heap_run unlink_segment(struct chunk_heap *heap, struct chunk_segment *s)
 {
 	unfree(heap, first_chunk(s));
 	if (s->next)
@@ -112,11 +112,14 @@ static void give_back(struct chunk_heap *heap, struct chunk_segment *s)
 	else
 		heap->segments = s->next;
 	heap->segment_frames -= s->frames;
-	bool edge =
-		(const char *)s == heap->low || (const char *)s + segment_bytes(s) == heap->high;
-	heap_pages_put(&heap->pages, (struct heap_run){ (char *)s, (uint32_t)s->frames });
-	if (edge)
+	if ((const char *)s == heap->low || (const char *)s + segment_bytes(s) == heap->high)
 		note_bounds(heap);
+	return (struct heap_run){ (char *)s, (uint32_t)s->frames };
+}
+
+static void give_back(struct chunk_heap *heap, struct chunk_segment *s)
+{
+	heap_pages_put(&heap->pages, unlink_segment(heap, s));
 }
 
 /* One empty segment of the usual size stays, so that a heap at a segment's edge does not go to the
@@ -283,6 +286,31 @@ int chunk_heap_free(void *state, void *object)
 	if (s)
 		segment_emptied(heap, s);
 	return 0;
+}
+
+void chunk_heap_extend(struct chunk_heap *heap, struct heap_run run)
+{
+	struct chunk_segment *s = heap->segments;
+	struct chunk *end = (struct chunk *)((uintptr_t)first_chunk(s) + segment_room(s->frames));
+	struct chunk *new_end = (struct chunk *)((uintptr_t)end + run.frames * FRAME_BYTES);
+
+	s->frames += run.frames;
+	s->seal = segment_seal(heap, s);
+	heap->segment_frames += run.frames;
+	if ((const char *)new_end + CHUNK_HEADER > heap->high)
+		heap->high = (const char *)new_end + CHUNK_HEADER;
+	set(heap, new_end, CHUNK_HEADER | CHUNK_USED);
+	new_end->tag = (uint32_t)s->frames;
+	set(heap, end, run.frames * FRAME_BYTES | CHUNK_USED | (end->word & CHUNK_PREV_FREE));
+	release(heap, end);
+}
+
+struct heap_run chunk_heap_abandon(struct chunk_heap *heap)
+{
+	for (struct chunk_segment *s = heap->segments; s; s = s->next)
+		if (!chunk_used(first_chunk(s)) && empty_segment(first_chunk(s)))
+			return unlink_segment(heap, s);
+	return (struct heap_run){ NULL, 0 };
 }
 
 int chunk_heap_resize(void *state, void *object, uint64_t bytes)

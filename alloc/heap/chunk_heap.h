@@ -108,6 +108,18 @@ void chunk_heap_init(struct chunk_heap *heap, const struct heap_config *config,
 /* The run is a segment from now on. At least two frames, or one. */
 void chunk_heap_adopt(struct chunk_heap *heap, struct heap_run run);
 
+/* The newest segment, the one adopted last, goes on for RUN, which begins where it ends. */
+void chunk_heap_extend(struct chunk_heap *heap, struct heap_run run);
+/* Where the newest segment ends; NULL: there is none. */
+static inline char *chunk_heap_end(const struct chunk_heap *heap)
+{
+	return heap->segments ? (char *)heap->segments + heap->segments->frames * FRAME_BYTES
+			      : NULL;
+}
+/* Forgets an empty segment, whose frames are the caller's from then on; .at is NULL where none is
+ * empty. For heaps that are fixed. */
+struct heap_run chunk_heap_abandon(struct chunk_heap *heap);
+
 /* Members of struct heap_ops for a state that begins with a struct chunk_heap. */
 int chunk_heap_alloc(void *state, const struct heap_request *request, void **out);
 int chunk_heap_free(void *state, void *object);

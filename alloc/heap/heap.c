@@ -16,13 +16,17 @@ const struct heap_ops *const heap_registry[] = {
 	&heap_pools,
 	&heap_collector,
 	&heap_tlsf,
+	&heap_two_heaps,
+	&heap_demand_region,
+	&heap_kmalloc_vmalloc,
+	&heap_guarded,
 	NULL,
 };
 /* clang-format on */
 
 const char *const heap_cap_names[] = {
-	"free",	      "any-size",     "align",	  "resize",  "tags",	    "caches",
-	"gives-back", "finds-misuse", "collects", "bounded", "out-of-band", NULL,
+	"free",		"any-size", "align",   "resize",      "tags", "caches", "gives-back",
+	"finds-misuse", "collects", "bounded", "out-of-band", "maps", "demand", NULL,
 };
 
 static bool names_equal(const char *a, const char *b)
@@ -60,13 +64,35 @@ static int validate(uint64_t *bytes, uint32_t *align)
 	return *bytes > HEAP_BYTES_MAX ? KERR_NO_MEMORY : 0;
 }
 
+/* Where a page may be without its frame: what is touched here must not fail half-way. */
+static int back(const struct heap *heap, void *object, uint64_t bytes)
+{
+	return heap->ops->commit ? heap->ops->commit(heap->state, object, bytes) : 0;
+}
+
+static void drop(const struct heap *heap, void *object)
+{
+	if (heap->ops->free(heap->state, object))
+		port_panic("a heap does not know the object that it has just handed out");
+}
+
 static int alloc_valid(const struct heap *heap, const struct heap_request *request, void **out)
 {
-	int error = heap->ops->alloc(heap->state, request, out);
+	void *at;
+	int error = heap->ops->alloc(heap->state, request, &at);
 
-	if (!error && (request->flags & HEAP_ZERO))
-		memset(*out, 0, request->bytes);
-	return error;
+	if (error)
+		return error;
+	if (request->flags & HEAP_ZERO) {
+		error = back(heap, at, request->bytes);
+		if (error) {
+			drop(heap, at);
+			return error;
+		}
+		memset(at, 0, request->bytes);
+	}
+	*out = at;
+	return 0;
 }
 
 int heap_alloc_incomplete(const struct heap *heap, const struct heap_request *request, void **out)
@@ -101,6 +127,13 @@ static int move(const struct heap *heap, const struct heap_request *request, uin
 	if (error)
 		return error;
 	uint64_t keep = usable < request->bytes ? usable : request->bytes;
+	error = back(heap, old, keep);
+	if (!error)
+		error = back(heap, fresh, request->flags & HEAP_ZERO ? request->bytes : keep);
+	if (error) {
+		drop(heap, fresh);
+		return error;
+	}
 	memcpy(fresh, old, keep);
 	if (request->flags & HEAP_ZERO)
 		memset((char *)fresh + keep, 0, request->bytes - keep);
@@ -133,6 +166,13 @@ int heap_realloc(const struct heap *heap, const struct heap_request *request, vo
 			       ((uintptr_t)*object & (valid.align_bytes - 1)) == 0
 		       ? 0
 		       : error;
+}
+
+bool heap_page_fault(void *context, struct vaddr va, uint32_t error_code)
+{
+	const struct heap *heap = context;
+
+	return heap->ops->fault && heap->ops->fault(heap->state, port_ptr(va), error_code);
 }
 
 int heap_cache_new(const struct heap *heap, const struct heap_cache_request *request, uint32_t *out)

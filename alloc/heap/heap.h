@@ -13,6 +13,7 @@
 #define KMEMLAB_ALLOC_HEAP_HEAP_H
 
 #include "alloc/frame/frame.h"
+#include "alloc/heap/mapper.h"
 
 #define HEAP_ALIGN_DEFAULT 8u
 #define HEAP_ALIGN_MAX	   (1u << 20)
@@ -22,6 +23,7 @@ enum heap_request_flag {
 	HEAP_ZERO = 1 << 0,	   /* the object's bytes are 0 */
 	HEAP_NO_POINTERS = 1 << 1, /* a collector need not look into it */
 	HEAP_PAGED = 1 << 2,	   /* may come from a pool that could be paged out */
+	HEAP_CONTIGUOUS = 1 << 3,  /* physically contiguous: a device will be told its address */
 };
 
 /* `flags` does not stand beside `align_bytes`: a compiler would read both at once, out of two
@@ -49,6 +51,9 @@ enum heap_cap {
 	HEAP_CAP_COLLECTS = 1 << 8,	/* finds garbage by itself: free() only drops a root */
 	HEAP_CAP_BOUNDED = 1 << 9,	/* time of alloc() and free() has a bound (frames aside) */
 	HEAP_CAP_OUT_OF_BAND = 1 << 10, /* stores nothing into free objects */
+	HEAP_CAP_MAPS = 1 << 11,	/* needs a mapper: refuses a machine without paging */
+	HEAP_CAP_DEMAND = 1 << 12, /* an object's pages get frames when they are touched, which can
+				      fail then */
 };
 
 /* Names of the bits above, by bit number, NULL-terminated. */
@@ -58,11 +63,12 @@ extern const char *const heap_cap_names[];
 
 /* What the kernel hands to init. */
 struct heap_config {
-	struct frames frames;	  /* where its frames come from; copied */
-	struct reach reach;	  /* the direct map, bound (reach_bind()); copied */
-	const struct memmap *map; /* what those frames can be; stays valid as long as the state */
-	uint32_t cpus;		  /* 1 .. */
-	uint64_t seed;		  /* of cookies and random policies */
+	struct frames frames;	   /* where its frames come from; copied */
+	struct reach reach;	   /* the direct map, bound (reach_bind()); copied */
+	const struct memmap *map;  /* what those frames can be; stays valid as long as the state */
+	struct heap_mapper mapper; /* kernel virtual memory; copied */
+	uint32_t cpus;		   /* 1 .. */
+	uint64_t seed;		   /* of cookies and random policies */
 	uint64_t option[HEAP_OPTIONS_MAX]; /* in the order of ops->options */
 };
 
@@ -85,6 +91,21 @@ struct heap_extent {
 	uint32_t tag;
 };
 typedef int (*heap_visit_fn)(void *ctx, const struct heap_extent *extent);
+
+/* The object that an address which faulted belongs to, or is next to. */
+struct heap_place {
+	const void *object;
+	uint64_t bytes; /* usable */
+	bool freed;	/* it was an object: nothing of it is reachable any more */
+};
+
+/* Segment descriptors of objects (i386): the table as LGDT wants it. */
+struct heap_descriptors {
+	struct vaddr table;
+	uint32_t limit;	  /* last valid byte of the table */
+	uint32_t used;	  /* objects that have one */
+	uint64_t without; /* objects that wanted one and got none, since init */
+};
 
 /* What check() found. */
 struct heap_violation {
@@ -137,6 +158,18 @@ struct heap_ops {
 	void (*barrier)(void *state, const void *value);
 	/* Gives back every frame that it can do without. May be NULL. */
 	void (*trim)(void *state);
+	/* A page fault of kernel code at AT, in the heap's region, in the middle of whatever
+	 * touched it. True: do the access again. NULL without HEAP_CAP_DEMAND. */
+	bool (*fault)(void *state, const void *at, uint32_t error_code);
+	/* The first BYTES of a live object have frames from now on, so that touching them cannot
+	 * fail. KERR_NO_MEMORY: a part. NULL without HEAP_CAP_DEMAND. */
+	int (*commit)(void *state, void *object, uint64_t bytes) KERR_MUST_CHECK;
+	/* Whose address is AT, which faulted? False: no object's. For reports; may be NULL. */
+	bool (*locate)(const void *state, const void *at, struct heap_place *out);
+	/* The table of segment descriptors, false: there is none; and the selector that begins at
+	 * an object, 0: it has none. Both NULL for heaps that know of no segments. */
+	bool (*descriptors)(const void *state, struct heap_descriptors *out);
+	uint16_t (*selector)(const void *state, const void *object);
 	void (*stats)(const void *state, struct heap_stats *out);
 	/* Every object, and free extents where it knows them; in no particular order. */
 	int (*walk)(const void *state, heap_visit_fn visit, void *ctx);
@@ -183,6 +216,9 @@ int heap_realloc(const struct heap *heap, const struct heap_request *request,
 /* KERR_UNSUPPORTED without HEAP_CAP_CACHES; KERR_INVALID as for heap_alloc(). */
 int heap_cache_new(const struct heap *heap, const struct heap_cache_request *request,
 		   uint32_t *out) KERR_MUST_CHECK;
+
+/* A port_fault_handler. CONTEXT: a struct heap, in the kernel's own memory. */
+bool heap_page_fault(void *context, struct vaddr va, uint32_t error_code);
 
 /* All options at their defaults. */
 void heap_config_defaults(const struct heap_ops *ops, struct heap_config *config);

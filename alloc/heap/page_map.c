@@ -5,15 +5,23 @@
 
 uint64_t page_map_root_bytes(const struct memmap *map)
 {
-	return ((map->end.n + PAGE_MAP_LEAF_WORDS - 1) >> PAGE_MAP_LEAF_SHIFT) * sizeof(uint64_t);
+	return page_map_region_root_bytes(map->end.n);
 }
 
 void page_map_init(struct page_map *map, struct heap_pages *pages, uint64_t *root)
 {
-	*map = (struct page_map){ .pages = pages,
-				  .root = root,
-				  .roots = page_map_root_bytes(pages->map) / sizeof(uint64_t),
-				  .base = pages->reach.base };
+	page_map_init_region(map, pages, root, pages->reach.base, pages->map->end.n);
+}
+
+void page_map_init_region(struct page_map *map, struct heap_pages *pages, uint64_t *root,
+			  const char *base, uint64_t region_pages)
+{
+	*map = (struct page_map){
+		.pages = pages,
+		.base = base,
+		.root = root,
+		.roots = page_map_region_root_bytes(region_pages) / sizeof(uint64_t),
+	};
 	map->header_sum = heap_header_sum(map, offsetof(struct page_map, header_sum));
 }
 
@@ -52,7 +60,7 @@ static void take(struct page_map *map, uint64_t frame)
 
 bool page_map_set(struct page_map *map, const void *at, uint64_t frames, uint64_t word)
 {
-	uint64_t first = heap_frame_of(map->pages, at);
+	uint64_t first = page_map_index(map, at);
 
 	for (uint64_t i = 0; i < frames; i++) {
 		if (put(map, first + i, word))
@@ -66,7 +74,7 @@ bool page_map_set(struct page_map *map, const void *at, uint64_t frames, uint64_
 
 void page_map_clear(struct page_map *map, const void *at, uint64_t frames)
 {
-	uint64_t first = heap_frame_of(map->pages, at);
+	uint64_t first = page_map_index(map, at);
 
 	for (uint64_t i = 0; i < frames; i++)
 		take(map, first + i);
@@ -77,10 +85,10 @@ int page_map_walk(const struct page_map *map, page_map_visit_fn visit, void *ctx
 	for (uint64_t r = 0; r < map->roots; r++) {
 		const uint64_t *leaf = leaf_of(map->root[r]);
 		for (uint64_t i = 0; leaf && i < PAGE_MAP_LEAF_WORDS; i++) {
-			struct pfn frame = pfn(r << PAGE_MAP_LEAF_SHIFT | i);
-			int error = leaf[i] ? visit(ctx, frame_direct(&map->pages->reach, frame),
-						    leaf[i])
-					    : 0;
+			uint64_t frame = r << PAGE_MAP_LEAF_SHIFT | i;
+			int error =
+				leaf[i] ? visit(ctx, map->base + (frame << X86_PAGE_SHIFT), leaf[i])
+					: 0;
 			if (error)
 				return error;
 		}

@@ -1,6 +1,7 @@
 /*
- * page_map.h - from the frame of an address to a word that a heap keeps about it: out-of-band
- * metadata, as the struct page array of a kernel is, but only where there is something to know.
+ * page_map.h - from the frame of an address, or from a page of a region, to a word that a heap
+ * keeps about it: out-of-band metadata, as the struct page array of a kernel is, but only where
+ * there is something to know.
  *
  *   root (in the heap's state)      leaf: one frame for 2 MiB of RAM
  *   +--------+--------+-----
@@ -21,10 +22,10 @@
 #define PAGE_MAP_COUNT_MASK ((uint64_t)X86_PAGE_BYTES - 1)
 
 struct page_map {
-	struct heap_pages *pages;
+	struct heap_pages *pages; /* of leaves */
+	const char *base;	  /* the address that word 0 is about */
 	uint64_t *root;
 	uint64_t roots;
-	const char *base;    /* of the direct map, as pages->reach has it */
 	uint64_t header_sum; /* over the above */
 };
 
@@ -33,23 +34,59 @@ uint64_t page_map_root_bytes(const struct memmap *map);
 /* ROOT: zeroed, that many bytes. */
 void page_map_init(struct page_map *map, struct heap_pages *pages, uint64_t *root);
 
+/* The same for a region of PAGES pages at BASE. */
+static inline uint64_t page_map_region_root_bytes(uint64_t pages)
+{
+	return ((pages + PAGE_MAP_LEAF_WORDS - 1) >> PAGE_MAP_LEAF_SHIFT) * sizeof(uint64_t);
+}
+void page_map_init_region(struct page_map *map, struct heap_pages *pages, uint64_t *root,
+			  const char *base, uint64_t region_pages);
+
 /* Sets the words of [at, at + frames) to WORD, not 0; they are 0. False, and nothing set, where
  * there is no frame for a leaf. */
 bool page_map_set(struct page_map *map, const void *at, uint64_t frames, uint64_t word);
 /* Sets them back to 0. */
 void page_map_clear(struct page_map *map, const void *at, uint64_t frames);
 
-/* 0 for whatever lies elsewhere. */
-static inline uint64_t page_map_get(const struct page_map *map, const void *at)
+/* Number of the word about an address; beyond the map a number that it has not. */
+static inline uint64_t page_map_index(const struct page_map *map, const void *at)
 {
-	uint64_t frame = (uint64_t)((const char *)at - map->base) >> X86_PAGE_SHIFT;
+	return (uint64_t)((const char *)at - map->base) >> X86_PAGE_SHIFT;
+}
 
+/* 0 for whatever lies elsewhere. */
+static inline uint64_t page_map_word(const struct page_map *map, uint64_t frame)
+{
 	if (frame >> PAGE_MAP_LEAF_SHIFT >= map->roots)
 		return 0;
 	const uint64_t *leaf =
 		(const uint64_t *)(uintptr_t)(map->root[frame >> PAGE_MAP_LEAF_SHIFT] &
 					      ~PAGE_MAP_COUNT_MASK);
 	return leaf ? leaf[frame & (PAGE_MAP_LEAF_WORDS - 1)] : 0;
+}
+
+/* A word that is set, to be set to another one, not 0. */
+static inline uint64_t *page_map_slot(const struct page_map *map, uint64_t frame)
+{
+	uint64_t *leaf = (uint64_t *)(uintptr_t)(map->root[frame >> PAGE_MAP_LEAF_SHIFT] &
+						 ~PAGE_MAP_COUNT_MASK);
+
+	return &leaf[frame & (PAGE_MAP_LEAF_WORDS - 1)];
+}
+
+static inline uint64_t page_map_get(const struct page_map *map, const void *at)
+{
+	return page_map_word(map, page_map_index(map, at));
+}
+
+/* The leaves: frames that it holds. */
+static inline uint64_t page_map_leaves(const struct page_map *map)
+{
+	uint64_t leaves = 0;
+
+	for (uint64_t r = 0; r < map->roots; r++)
+		leaves += map->root[r] != 0;
+	return leaves;
 }
 
 /* Calls VISIT for every word that is set, by address; anything but 0 ends it and is returned. */

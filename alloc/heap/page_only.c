@@ -132,16 +132,13 @@ static int page_only_check(const void *state, struct heap_violation *v)
 	const struct page_only *p = state;
 	struct tally t = { .heap = p };
 	const void *bad = page_map_check(&p->used);
-	uint64_t leaves = 0;
 
 	if (bad)
 		return heap_found(v, 1, bad, "the page map is sound");
 	page_map_walk(&p->used, tally_page, &t);
 	if (t.outside || t.pages != p->used_pages)
 		return heap_found(v, 2, t.outside, "pages handed out lie in RAM and are counted");
-	for (uint64_t r = 0; r < p->used.roots; r++)
-		leaves += p->root[r] != 0;
-	if (p->pages.held_frames != p->used_pages + leaves)
+	if (p->pages.held_frames != p->used_pages + page_map_leaves(&p->used))
 		return heap_found(v, 3, p, "held frames are pages and leaves");
 	return 0;
 }

@@ -59,6 +59,24 @@ struct heap_run heap_pages_get(struct heap_pages *pages, uint64_t frames, uint64
 	return (struct heap_run){ frame_direct(&pages->reach, block.first), kept };
 }
 
+bool heap_pages_get_at(struct heap_pages *pages, struct pfn first, uint64_t frames)
+{
+	struct frame_request request = { .frames = (uint32_t)frames,
+					 .align_frames = 1,
+					 .cpu = (uint16_t)port_cpu(),
+					 .flags = FRAME_AT,
+					 .at = first };
+	struct frame_block block;
+
+	if (!(pages->frames.ops->caps & FRAME_CAP_AT) || frames > REQUEST_FRAMES_MAX ||
+	    frame_alloc(&pages->frames, &request, &block) != 0)
+		return false;
+	if (block.first.n != first.n || block.frames != frames)
+		port_panic("a frame allocator gave other frames than those named");
+	pages->held_frames += frames;
+	return true;
+}
+
 void heap_pages_put(struct heap_pages *pages, struct heap_run run)
 {
 	pages->held_frames -= run.frames;

@@ -27,6 +27,8 @@ void heap_pages_init(struct heap_pages *pages, const struct heap_config *config)
  * the frame allocator has no such run or cannot make one. */
 struct heap_run heap_pages_get(struct heap_pages *pages, uint64_t frames, uint64_t align_frames,
 			       uint8_t zone);
+/* Just [first, first + frames); false where the allocator cannot say where, or not there. */
+bool heap_pages_get_at(struct heap_pages *pages, struct pfn first, uint64_t frames);
 /* A run as it was got, or (for allocators with partial frees) a part. A refusal is a panic: the
  * two allocators disagree about who owns what. One that cannot free loses them. */
 void heap_pages_put(struct heap_pages *pages, struct heap_run run);

@@ -208,10 +208,6 @@ static const void *unsound_cache(const struct slab_heap *h)
 
 static int check_totals(const struct slab_heap *h, const struct tally *t)
 {
-	uint64_t leaves = 0;
-
-	for (uint64_t r = 0; r < h->map.roots; r++)
-		leaves += h->root[r] != 0;
 	if (t->partial || t->empty)
 		return heap_found(t->v, 4, h, "every slab with vacant objects is in a list");
 	if (t->in_magazines)
@@ -220,7 +216,7 @@ static int check_totals(const struct slab_heap *h, const struct tally *t)
 	slab_stats(h, &stats);
 	if (t->used_objects != stats.used_objects || t->used_bytes != stats.used_bytes ||
 	    t->slabs != h->slabs || t->run_frames != h->run_frames ||
-	    h->slabs + h->run_frames + leaves != h->pages.held_frames)
+	    h->slabs + h->run_frames + page_map_leaves(&h->map) != h->pages.held_frames)
 		return heap_found(t->v, 6, h, "totals are what slabs and runs hold");
 	return 0;
 }

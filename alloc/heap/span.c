@@ -323,7 +323,6 @@ int span_check(const struct span_pool *pool, struct heap_violation *v)
 {
 	struct span_tally t = { .pool = pool, .v = v };
 	const void *bad = page_map_check(&pool->map);
-	uint64_t leaves = 0;
 
 	if (bad || pool->header_sum != heap_header_sum(&pool->cookie, 2 * sizeof(uint64_t)))
 		return heap_found(v, 1, bad, "constant parts and the page map are sound");
@@ -335,11 +334,10 @@ int span_check(const struct span_pool *pool, struct heap_violation *v)
 	error = check_descriptors(pool, t.spans, v);
 	if (error)
 		return error;
-	for (uint64_t r = 0; r < pool->map.roots; r++)
-		leaves += pool->map.root[r] != 0;
 	if (t.taken_slots != pool->taken_slots || t.taken_bytes != pool->taken_bytes ||
 	    t.run_frames != pool->run_frames ||
-	    t.run_frames + pool->descriptor_frames + leaves + pool->own_frames !=
+	    t.run_frames + pool->descriptor_frames + page_map_leaves(&pool->map) +
+			    pool->own_frames !=
 		    pool->pages.held_frames)
 		return heap_found(v, 4, pool, "totals are what the spans hold");
 	return 0;

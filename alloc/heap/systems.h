@@ -16,5 +16,9 @@ extern const struct heap_ops heap_slab;
 extern const struct heap_ops heap_pools;
 extern const struct heap_ops heap_collector;
 extern const struct heap_ops heap_tlsf;
+extern const struct heap_ops heap_demand_region;
+extern const struct heap_ops heap_kmalloc_vmalloc;
+extern const struct heap_ops heap_two_heaps;
+extern const struct heap_ops heap_guarded;
 
 #endif

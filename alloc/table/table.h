@@ -204,6 +204,11 @@ void table_settle(struct tables *t);
 int table_map(struct tables *t, struct table_root *root, struct vaddr va, struct paddr pa,
 	      unsigned level, unsigned rights) KERR_MUST_CHECK;
 
+/* The kernel's tables of level 0 for [va, end), multiples of 4 KiB, are there from now on; they map
+ * nothing yet, and like all of the kernel's stay. KERR_INVALID: a large page is in the way;
+ * KERR_NO_MEMORY: those up to some address are there. */
+int table_reserve_kernel(struct tables *t, struct vaddr va, struct vaddr end) KERR_MUST_CHECK;
+
 /* A page is present at VA: its 4 KiB map PA from now on. *OLD: what they were. Invalidates if owed.
  * KERR_NO_MEMORY: a large page or a shared zero table could not be taken apart; KERR_INVALID: not
  * mapped. */

@@ -334,6 +334,17 @@ int table_map(struct tables *t, struct table_root *root, struct vaddr va, struct
 	return 0;
 }
 
+int table_reserve_kernel(struct tables *t, struct vaddr va, struct vaddr end)
+{
+	uint64_t span = table_span(t->geometry, 1);
+	struct table_path path;
+	int error = 0;
+
+	for (uint64_t at = va.a & ~(span - 1); !error && at < end.a; at += span)
+		error = table_reach(t, &t->kernel, (struct vaddr){ at }, 0, &path);
+	return error;
+}
+
 int table_replace(struct tables *t, struct table_root *root, struct vaddr va, struct paddr pa,
 		  unsigned rights, struct table_leaf *old)
 {

@@ -448,14 +448,15 @@ struct rounds {
 	bool there[RIVALS];
 };
 
-/* General-purpose heaps: objects of any size, freed one by one. */
+/* General-purpose heaps: objects of any size, freed one by one. Those that map pages would measure
+ * the lab's windows, not themselves. */
 static unsigned contestants(const struct heap_ops **heaps)
 {
 	const unsigned wanted = HEAP_CAP_FREE | HEAP_CAP_ANY_SIZE;
 	unsigned count = 0;
 
 	for (const struct heap_ops *const *ops = heap_registry; *ops && count < 16; ops++)
-		if (((*ops)->caps & wanted) == wanted)
+		if (((*ops)->caps & (wanted | HEAP_CAP_MAPS)) == wanted)
 			heaps[count++] = *ops;
 	return count;
 }

@@ -1,8 +1,10 @@
 #include "tests/heaps/heap_instance.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 #define PAGE 4096u
 
@@ -33,6 +35,140 @@ static struct frame_ops faulty_ops_for(const struct frame_ops *ops)
 	faulty.alloc = faulty_alloc;
 	faulty.free = faulty_free;
 	return faulty;
+}
+
+/* ---- a region of kernel addresses ---- */
+
+#define REGION_ALIGN (2ull << 20)
+
+sigjmp_buf heap_fault_jump;
+volatile bool heap_fault_expected;
+void *volatile heap_fault_at;
+
+static struct heap_region *regions;
+
+static uint64_t page_of(const struct heap_region *r, struct vaddr va)
+{
+	return (va.a - r->va.a) / PAGE;
+}
+
+static int region_prepare(void *context, struct vaddr va, uint64_t bytes)
+{
+	const struct heap_region *r = context;
+	uint64_t offset = page_of(r, va) * PAGE;
+
+	expect(offset <= r->bytes && bytes <= r->bytes - offset, "tables beyond the region");
+	return 0;
+}
+
+static int region_map(void *context, struct vaddr va, struct pfn frame)
+{
+	const struct heap_region *r = context;
+	uint64_t page = page_of(r, va);
+
+	expect(page < r->bytes / PAGE && frame.n < r->machine->ram_bytes / PAGE, "a map beyond");
+	if (r->frame[page])
+		return KERR_INVALID;
+	r->frame[page] = (uint32_t)frame.n + 1;
+	expect(mmap(r->base + page * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		    r->machine->fd, (off_t)(frame.n * PAGE)) != MAP_FAILED,
+	       "mmap of a page");
+	return 0;
+}
+
+static void hide(const struct heap_region *r, uint64_t page, uint64_t pages)
+{
+	expect(mmap(r->base + page * PAGE, pages * PAGE, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED,
+	       "munmap of a page");
+}
+
+static void region_unmap(void *context, struct vaddr va, uint64_t bytes, heap_unmapped_fn told,
+			 void *told_context)
+{
+	const struct heap_region *r = context;
+
+	hide(r, page_of(r, va), bytes / PAGE);
+	for (uint64_t page = page_of(r, va), end = page + bytes / PAGE; page < end; page++) {
+		uint32_t frame = r->frame[page];
+		if (!frame)
+			continue;
+		r->frame[page] = 0;
+		told(told_context, vaddr_add(r->va, page * PAGE), (struct pfn){ frame - 1 });
+	}
+}
+
+static bool region_query(void *context, struct vaddr va, struct pfn *frame)
+{
+	const struct heap_region *r = context;
+	uint64_t page = page_of(r, va);
+
+	if (page >= r->bytes / PAGE || !r->frame[page])
+		return false;
+	frame->n = r->frame[page] - 1;
+	return true;
+}
+
+static const struct heap_mapper_ops region_ops = {
+	.prepare = region_prepare,
+	.map = region_map,
+	.unmap = region_unmap,
+	.query = region_query,
+};
+
+/* A page fault of kernel code, or of the test. */
+static void on_fault(int signal, siginfo_t *info, void *state)
+{
+	const ucontext_t *registers = state;
+	const struct heap_region *r = regions;
+	uint32_t code = registers->uc_mcontext.gregs[REG_ERR] & X86_PF_W;
+
+	while (r && (uint64_t)((char *)info->si_addr - r->base) >= r->bytes)
+		r = r->next;
+	if (r)
+		stub_machine_use(r->machine);
+	if (r && r->machine->fault_handler &&
+	    r->machine->fault_handler(r->machine->fault_context, port_vaddr(info->si_addr), code))
+		return;
+	heap_fault_at = info->si_addr;
+	if (heap_fault_expected) {
+		heap_fault_expected = false;
+		siglongjmp(heap_fault_jump, 1);
+	}
+	sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+}
+
+static void region_start(struct heap_region *r, const struct heap_ops *ops,
+			 struct stub_machine *machine)
+{
+	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER };
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+
+	if (!(ops->caps & HEAP_CAP_MAPS))
+		return;
+	*r = (struct heap_region){ .bytes = HEAP_REGION_BYTES, .machine = machine };
+	r->room = mmap(NULL, r->bytes + REGION_ALIGN, PROT_NONE, flags, -1, 0);
+	r->frame = mmap(NULL, r->bytes / PAGE * sizeof(*r->frame), PROT_READ | PROT_WRITE, flags,
+			-1, 0);
+	expect(r->room != MAP_FAILED && (void *)r->frame != MAP_FAILED, "mmap of a region");
+	r->base = (char *)(((uintptr_t)r->room + REGION_ALIGN - 1) & ~(REGION_ALIGN - 1));
+	r->va = port_vaddr(r->base);
+	r->next = regions;
+	regions = r;
+	expect_eq(sigaction(SIGSEGV, &action, NULL), 0);
+}
+
+static void region_stop(struct heap_region *r)
+{
+	struct heap_region **at = &regions;
+
+	if (!r->bytes)
+		return;
+	while (*at != r)
+		at = &(*at)->next;
+	*at = r->next;
+	munmap(r->room, r->bytes + REGION_ALIGN);
+	munmap(r->frame, r->bytes / PAGE * sizeof(*r->frame));
 }
 
 /* ---- instances ---- */
@@ -66,6 +202,12 @@ struct heap_instance *heap_instance_new(const struct heap_ops *ops,
 	in->config.frames = (struct frames){ faulty, &in->faulty };
 	reach_bind(&in->config.reach, &in->frames->config.reach);
 	in->config.map = &in->frames->map;
+	region_start(&in->region, ops, in->frames->machine);
+	in->config.mapper = (struct heap_mapper){ .ops = &region_ops,
+						  .context = &in->region,
+						  .base = in->region.va,
+						  .bytes = in->region.bytes,
+						  .segments = 1 };
 	in->frames_before = frame_instance_free_frames(in->frames);
 	in->state_bytes = ops->state_bytes(&in->config, &why);
 	expect(in->state_bytes > 0, "%s: refused: %s", ops->name, why);
@@ -75,6 +217,7 @@ struct heap_instance *heap_instance_new(const struct heap_ops *ops,
 			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	expect(in->heap.state != MAP_FAILED, "mmap");
 	expect_eq(ops->init(in->heap.state, &in->config), 0);
+	port_set_fault_handler(heap_page_fault, &in->heap);
 	return in;
 }
 
@@ -82,6 +225,7 @@ void heap_instance_free(struct heap_instance *in)
 {
 	free((void *)(uintptr_t)in->config.frames.ops);
 	munmap(in->heap.state, in->state_room);
+	region_stop(&in->region);
 	frame_instance_free(in->frames);
 	free(in);
 }
@@ -107,13 +251,14 @@ int heap_instance_alloc(struct heap_instance *in, uint64_t bytes, uint32_t align
 
 void heap_customer_init(struct heap_customer *c, struct heap_instance *in, uint64_t seed)
 {
-	bool any = in->heap.ops->caps & HEAP_CAP_ANY_SIZE;
+	unsigned caps = in->heap.ops->caps;
+	uint64_t most = caps & HEAP_CAP_MAPS ? 30000 : 100000; /* the host maps every page */
 
 	*c = (struct heap_customer){ .in = in,
 				     .random = seed * 0x9e3779b97f4a7c15 + 1,
 				     .room = 512,
-				     .bytes_max = any ? 100000 : 4096,
-				     .align_max = any ? 1 << 16 : 4096 };
+				     .bytes_max = caps & HEAP_CAP_ANY_SIZE ? most : 4096,
+				     .align_max = caps & HEAP_CAP_ANY_SIZE ? 1 << 16 : 4096 };
 	c->live = calloc(c->room, sizeof(*c->live));
 }
 
@@ -177,8 +322,11 @@ static uint32_t some_align(struct heap_customer *c)
 
 static void note(struct heap_customer *c, const void *at)
 {
+	const struct heap_region *region = &c->in->region;
 	uint64_t offset = at ? (uint64_t)((const char *)at - c->in->config.reach.base) : 1;
 
+	if (at && (uint64_t)((const char *)at - region->base) < region->bytes)
+		offset = ~(uint64_t)((const char *)at - region->base);
 	c->digest = (c->digest ^ offset) * 0x100000001b3;
 }
 
@@ -305,6 +453,8 @@ void heap_customer_assert_agreement(const struct heap_customer *c)
 	expect_eq(stats.used_objects, c->count);
 	expect_eq(stats.held_frames,
 		  c->in->frames_before - frame_instance_free_frames(c->in->frames));
-	expect(stats.used_bytes + stats.kept_bytes <= stats.held_frames * FRAME_BYTES,
+	/* On demand an object may be larger than what stands behind it. */
+	expect((heap->ops->caps & HEAP_CAP_DEMAND) ||
+		       stats.used_bytes + stats.kept_bytes <= stats.held_frames * FRAME_BYTES,
 	       "%s: more bytes are used and kept than frames are held", heap->ops->name);
 }

@@ -6,6 +6,7 @@
 #ifndef KMEMLAB_TESTS_HEAPS_HEAP_INSTANCE_H
 #define KMEMLAB_TESTS_HEAPS_HEAP_INSTANCE_H
 
+#include <setjmp.h>
 #include "alloc/heap/heap.h"
 #include "tests/support/frame_instance.h"
 
@@ -16,8 +17,28 @@ struct faulty_frames {
 	bool failed;
 };
 
+/* A region of kernel addresses over the stub machine's RAM: pages are the host's mappings, so that
+ * what is not mapped faults, and the machine's fault handler is asked. */
+struct heap_region {
+	char *room, *base;
+	struct vaddr va; /* of base */
+	uint64_t bytes;
+	uint32_t *frame; /* by page: frame number + 1; 0: not mapped */
+	struct stub_machine *machine;
+	struct heap_region *next; /* of all there are */
+};
+#define HEAP_REGION_BYTES (64ull << 30)
+
+/* The next touch of a region that nobody serves jumps here instead of ending the program:
+ *	if (!sigsetjmp(heap_fault_jump, 1)) { heap_fault_expected = true; ... }
+ * and its address is kept. */
+extern sigjmp_buf heap_fault_jump;
+extern volatile bool heap_fault_expected;
+extern void *volatile heap_fault_at;
+
 struct heap_instance {
 	struct heap heap;
+	struct heap_region region;
 	struct heap_config config;
 	struct frame_instance *frames;
 	struct faulty_frames faulty;

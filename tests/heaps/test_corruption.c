@@ -21,6 +21,8 @@ static const struct {
 	const char *heap;
 	unsigned in_frames, in_state;
 	bool slack, out_of_band;
+	bool pages; /* objects in the region have pages of their own: the rest of those is nobody's
+		     */
 } wanted[] = {
 	{ "size-classes", 90, 95, true, true },
 	{ "sole", 100, 95, false },
@@ -30,27 +32,49 @@ static const struct {
 	{ "pools", 100, 90, false },
 	{ "collector", 90, 90, true, true },
 	{ "tlsf", 100, 90, false },
+	{ "demand-region", 95, 80, false },
+	{ "kmalloc-vmalloc", 98, 90, true, false, true },
+	{ "two-heaps", 98, 90, true, false, true },
+	{ "guarded", 98, 90, true, false, true },
 };
 
 struct extents {
+	const struct heap_instance *in;
+	bool pages;
 	unsigned char *free_word; /* by word of RAM: 1 outside of metadata */
 	const char *base;
 	uint64_t words;
 	bool whole_frames;
 };
 
+/* The word of RAM at an address of the direct map or of the region; what leads nowhere is behind
+ * the last. */
+static uint64_t word_at(const struct extents *e, const char *at)
+{
+	const struct heap_region *region = &e->in->region;
+	uint64_t offset = (uint64_t)(at - region->base);
+
+	if (offset >= region->bytes)
+		return (uint64_t)(at - e->base) / 8;
+	uint32_t frame = region->frame[offset / 4096];
+	return frame ? (frame - 1) * 512ull + offset % 4096 / 8 : e->words;
+}
+
 static int note_extent(void *ctx, const struct heap_extent *extent)
 {
 	struct extents *e = ctx;
-	uint64_t first = (uint64_t)((const char *)extent->at - e->base) / 8;
-	uint64_t end = first + extent->bytes / 8;
+	const struct heap_region *region = &e->in->region;
+	bool mapped = (uint64_t)((const char *)extent->at - region->base) < region->bytes;
+	bool whole = mapped ? e->pages : e->whole_frames;
+	uint64_t before = whole ? (uintptr_t)extent->at % 4096 : 0;
+	uint64_t bytes = before + extent->bytes;
 
-	if (e->whole_frames) {
-		first &= ~511ull;
-		end = (end + 511) & ~511ull;
+	bytes = whole ? (bytes + 4095) & ~4095ull : bytes;
+	for (uint64_t i = 0; i < bytes / 8; i++) {
+		uint64_t word = word_at(e, (const char *)extent->at - before + i * 8);
+		if (word < e->words)
+			e->free_word[word] = 1;
 	}
-	for (uint64_t i = first; i < end && i < e->words; i++)
-		e->free_word[i] = 1;
 	return 0;
 }
 
@@ -63,11 +87,13 @@ static int note_frame(void *ctx, const struct frame_extent *extent)
 	return 0;
 }
 
-static struct extents metadata_of(const struct heap_instance *in, bool whole_frames)
+static struct extents metadata_of(const struct heap_instance *in, bool whole_frames, bool pages)
 {
-	struct extents e = { .base = in->config.reach.base,
+	struct extents e = { .in = in,
+			     .base = in->config.reach.base,
 			     .words = RAM_MB * 131072ull,
-			     .whole_frames = whole_frames };
+			     .whole_frames = whole_frames,
+			     .pages = pages };
 
 	e.free_word = calloc(e.words, 1);
 	memset(e.free_word, 1, 16 * 512);
@@ -124,8 +150,11 @@ START_TEST(planted_corruption_is_found)
 	customer.bytes_max = customer.bytes_max > 20000 ? 20000 : customer.bytes_max;
 	for (unsigned step = 0; step < 400; step++)
 		heap_customer_step(&customer);
+	/* A reserve of frames is neither objects nor metadata. */
+	if (ops->caps & HEAP_CAP_DEMAND)
+		ops->trim(in->heap.state);
 	heap_instance_assert_sound(in);
-	struct extents e = metadata_of(in, wanted[_i].out_of_band);
+	struct extents e = metadata_of(in, wanted[_i].out_of_band, wanted[_i].pages);
 	uint64_t *ram = (uint64_t *)(void *)in->config.reach.base;
 	for (uint64_t w = 0; wanted[_i].slack && w < e.words; w++)
 		e.free_word[w] |= ram[w] == 0;

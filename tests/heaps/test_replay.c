@@ -7,6 +7,7 @@
 #include "sim/check_heap.h"
 #include "sim/random.h"
 #include "sim/heap_report.h"
+#include "sim/run.h"
 #include "tests/support/frame_instance.h"
 #include "tests/support/story.h"
 
@@ -118,6 +119,144 @@ START_TEST(runs_and_passes_agree)
 	expect(digest_of(ops->name, PASS_PROBED, &failures) == native, "%s: builds", ops->name);
 	expect(failures == 0 || !(ops->caps & HEAP_CAP_ANY_SIZE), "%s: %lu requests failed",
 	       ops->name, failures);
+}
+END_TEST
+
+/* ---- faults of heaps that map ---- */
+
+/* The violation that a byte written past the end of an object of BYTES is. */
+static char *overrun(const char *heap, bool selectors, enum kernel_pass pass, uint64_t bytes,
+		     const char *kind)
+{
+	struct replay_config config;
+	struct replay_result result;
+
+	add(EVENT_HEAP_ALLOC, 1, 40);
+	add(EVENT_HEAP_ALLOC, 2, bytes);
+	if (selectors)
+		expect(machine_config_set(story->machine, "arch", "i386", NULL), "i386");
+	config = config_of(heap);
+	if (selectors)
+		expect(run_set_heap(config.heap[PASS_NATIVE], &config.heap_config,
+				    "heap.selectors=on", NULL),
+		       "selectors");
+	config.overrun_event = 1;
+	story_pass(&config, pass, &result);
+	expect_eq(result.violations, 1);
+	const struct replay_violation *v = g_ptr_array_index(result.violation_list, 0);
+	ck_assert_str_eq(v->kind, kind);
+	char *message = g_strdup(v->message);
+	replay_result_clear(&result);
+	return message;
+}
+
+START_TEST(overrun_of_a_guarded_object_is_a_fault_that_names_it)
+{
+	char *message = overrun("guarded", false, (enum kernel_pass)_i, 72, "page-fault");
+
+	expect(strstr(message, "#PF, error code 0x2") &&
+		       strstr(message, "; 0 bytes past the end of the object of 72 bytes"),
+	       "%s", message);
+	g_free(message);
+}
+END_TEST
+
+/* Chunks have slack behind 70 bytes, pages behind 4,500. */
+START_TEST(overrun_of_an_object_behind_a_selector_is_a_general_protection_fault)
+{
+	uint64_t bytes = _i & 1 ? 4500 : 70;
+	char *message = overrun("two-heaps", true, (enum kernel_pass)(_i / 2), bytes, "segment");
+	char *want = g_strdup_printf("offset %lu: vector 13 (#GP), error code 0; byte %lu of the "
+				     "object of %lu bytes at kernel address 0x",
+				     bytes, bytes, bytes);
+
+	expect(strstr(message, want) && strstr(message, ", 0 bytes past its end"), "%s", message);
+	g_free(want);
+	g_free(message);
+}
+END_TEST
+
+/* A limit above 1 MiB counts pages; what passes it meets the guard page. */
+START_TEST(overrun_of_a_large_object_behind_a_selector_meets_its_guard_page)
+{
+	char *message =
+		overrun("two-heaps", true, (enum kernel_pass)_i, (1 << 20) + 8, "page-fault");
+
+	expect(strstr(message, "0 bytes past the end of the object of 1048584 bytes"), "%s",
+	       message);
+	g_free(message);
+}
+END_TEST
+
+START_TEST(objects_behind_selectors_are_replayed)
+{
+	struct replay_config config;
+	struct replay_result result;
+	uint64_t digest[PASSES];
+
+	tell_random(5, 2000);
+	expect(machine_config_set(story->machine, "arch", "i386", NULL), "i386");
+	config = config_of("two-heaps");
+	expect(run_set_heap(config.heap[PASS_NATIVE], &config.heap_config, "heap.selectors=on",
+			    NULL),
+	       "selectors");
+	config.check_events = 100;
+	for (unsigned pass = 0; pass < PASSES; pass++) {
+		story_pass(&config, (enum kernel_pass)pass, &result);
+		expect(result.violations == 0, "%s", story_describe(&result));
+		expect(result.heap.segmented && result.heap.descriptors > 0 &&
+			       result.heap.descriptors == result.heap.totals.live_objects,
+		       "%lu descriptors for %lu objects", result.heap.descriptors,
+		       result.heap.totals.live_objects);
+		digest[pass] = result.digest;
+		replay_result_clear(&result);
+	}
+	expect_eq(digest[PASS_NATIVE], digest[PASS_PROBED]);
+}
+END_TEST
+
+/* 40 MiB of a 64 MiB region in 16 MiB of RAM. */
+START_TEST(object_without_frames_fails_late_and_goes_back)
+{
+	struct replay_config config;
+	struct replay_result result;
+
+	story_memory(story, "BIOS-e820: [mem 0x0-0xffffff] usable\n");
+	add(EVENT_HEAP_ALLOC, 1, 100);
+	add(EVENT_HEAP_ALLOC, 2, 40u << 20);
+	add(EVENT_HEAP_FREE, 2, 0);
+	add(EVENT_HEAP_ALLOC, 3, 8u << 20);
+	add(EVENT_HEAP_FREE, 1, 0);
+	config = config_of("demand-region");
+	config.check_events = 1;
+	story_pass(&config, (enum kernel_pass)_i, &result);
+	expect(result.violations == 0, "%s", story_describe(&result));
+	expect_eq(result.heap.unbacked, 1);
+	expect_eq(result.failures, 1);
+	expect_eq(result.skipped, 1);
+	expect(result.heap.faults > 3500 + 2000, "it had all that there was: %lu faults",
+	       result.heap.faults);
+	expect_eq(result.heap.held_after_all, 0);
+	replay_result_clear(&result);
+}
+END_TEST
+
+START_TEST(page_tables_of_a_heap_are_reached_as_chosen)
+{
+	static const char *const names[] = { "recursive", "window", "directories", "pool",
+					     "preallocated" };
+	struct space_choice choice = { 0 };
+	struct replay_result result;
+
+	expect(space_choice_find(&choice, names[_i], "none", NULL), "%s", names[_i]);
+	tell_random(3, 800);
+	struct replay_config config = config_of("guarded");
+	config.heap_tables = &choice;
+	story_pass(&config, PASS_PROBED, &result);
+	expect(result.violations == 0, "%s: %s", names[_i], story_describe(&result));
+	expect(result.heap.table_frames > 0 && result.failures == 0, "%s: %lu failures", names[_i],
+	       result.failures);
+	replay_result_clear(&result);
 }
 END_TEST
 
@@ -507,6 +646,15 @@ int main(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_add_loop_test(tcase, runs_and_passes_agree, 0, (int)heaps());
+	tcase_add_loop_test(tcase, overrun_of_a_guarded_object_is_a_fault_that_names_it, 0, PASSES);
+	tcase_add_loop_test(tcase,
+			    overrun_of_an_object_behind_a_selector_is_a_general_protection_fault, 0,
+			    2 * PASSES);
+	tcase_add_loop_test(tcase, overrun_of_a_large_object_behind_a_selector_meets_its_guard_page,
+			    0, PASSES);
+	tcase_add_test(tcase, objects_behind_selectors_are_replayed);
+	tcase_add_loop_test(tcase, object_without_frames_fails_late_and_goes_back, 0, PASSES);
+	tcase_add_loop_test(tcase, page_tables_of_a_heap_are_reached_as_chosen, 0, 5);
 	tcase_add_test(tcase, tlsf_costs_the_same_however_many_holes_there_are);
 	tcase_add_test(tcase, a_collectors_pause_in_steps_does_not_grow_with_the_heap);
 	tcase_add_loop_test(tcase, the_ledger_sees_what_a_rogue_heap_does, 0, ROGUES);

@@ -186,11 +186,10 @@ void port_shootdown(unsigned cpu, struct vaddr va, uint64_t pages)
 	(void)pages;
 }
 
-/* Nothing faults here. */
 void port_set_fault_handler(port_fault_handler handler, void *context)
 {
-	(void)handler;
-	(void)context;
+	current->fault_handler = handler;
+	current->fault_context = context;
 }
 
 unsigned port_cpu(void)

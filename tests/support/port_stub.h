@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "alloc/addr.h"
+#include "alloc/port.h"
 
 struct stub_machine {
 	int fd;
@@ -27,6 +28,8 @@ struct stub_machine {
 	uint64_t cr0, cr3, cr4, efer;
 	unsigned cpu;
 	uint64_t invlpgs;
+	port_fault_handler fault_handler; /* called by tests that have something to fault */
+	void *fault_context;
 };
 
 /* A machine of RAM_BYTES (sparse: 1 TiB is fine). PAGING_AT_START: as a loader leaves a machine in
