@@ -13,7 +13,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from kmemlab_plots import command, figures, ranking, style, wording
 from kmemlab_plots.experiment import HEAPS, Experiment
-from kmemlab_plots.figures import Quantity
 from kmemlab_plots.run import Run
 from kmemlab_plots.series import ranking_notes, source_line
 from kmemlab_plots.statistics import Spread, spread
@@ -24,17 +23,14 @@ OPERATIONS = (("heap_alloc", "allocate"), ("heap_free", "free"))
 CAPTION = (
     "Left: the most memory that a heap held, by the most that was live, all requests served or "
     "not. The dashed line is Robson's bound for the sizes of the trace: an adversary that knows "
-    "the allocator can force any one that never moves objects to hold log2(n) / 2 + 1 times what "
-    "is live, n being the largest object by the smallest one asked for, and the best can do with that "
-    "(Robson 1971, 1974). Who stands to its right holds more than such a best one ever needs; no "
-    "trace is the worst for every heap, so standing to its left promises nothing. Right: loads and stores of an operation, from the mean (hollow) to the "
-    "dearest single one (full), of all sizes: a design with a bound, such as TLSF, has a short "
-    "line whatever the trace; what goes beyond are frames got from the frame allocator. Exact, "
-    "the same on every host. From run.json, events.csv.")
-
-WORST = Quantity("worst", "", "", "low",
-                 lambda run: figures.dearest(run, "heap_alloc"), wording.count)
-
+    "the allocator can force any one that never moves objects to hold about log2(n) / 2 + 1 times "
+    "what is live, n being the largest object by the smallest one asked for, and the best can do "
+    "with that (Robson 1971, 1974). Who stands to its right holds more than such a best one ever "
+    "needs; no trace is the worst for every heap, so standing to its left promises nothing. "
+    "Right: loads and stores of an operation, from the mean (hollow) to the dearest single one "
+    "(full), of all sizes: a design with a bound, such as TLSF, has a short line whatever the "
+    "trace; what goes beyond are frames got from the frame allocator. Exact, the same on every "
+    "host. From run.json, events.csv.")
 
 def bound(run: Run) -> Optional[float]:
     """Robson's, by what was live at most."""
