@@ -29,6 +29,7 @@ struct boot_tables {
 	uint64_t frames;    /* in all tables */
 	uint64_t leaf_bits; /* besides address and PS */
 	struct placement *placement;
+	struct pfn direct_end; /* tables lie below it */
 };
 
 static uint64_t entry_read(const struct boot_tables *t, struct paddr table, unsigned index)
@@ -55,7 +56,7 @@ static int table_new(struct boot_tables *t, unsigned frames, struct paddr *table
 	struct pfn frame;
 	int error = placement_take(t->placement, frames, 1, &frame);
 
-	if (error)
+	if (error || frame.n + frames > t->direct_end.n)
 		return KERR_TOO_SMALL;
 	*table = pfn_to_paddr(frame);
 	memset(port_boot_ptr(*table), 0, frames * FRAME_BYTES);
@@ -153,15 +154,27 @@ static int map_loaded(struct boot_tables *t, const struct boot_params *params)
 	return 0;
 }
 
-static struct pfn direct_end(const struct boot_params *params)
+/* Frames of the first BYTES that entries can name. */
+static struct pfn end_of(const struct boot_params *params, uint64_t bytes)
 {
-	uint64_t frames = params->direct_map_bytes >> X86_PAGE_SHIFT;
+	uint64_t frames = bytes >> X86_PAGE_SHIFT;
+	bool pae = params->paging == BOOT_PAGING_PAE;
 
 	/* 4-byte entries hold 20 bits of frame number; without paging on i386 so do addresses. */
 	if (params->paging != BOOT_PAGING_4LEVEL && params->paging != BOOT_PAGING_5LEVEL &&
-	    frames > 1ull << 20)
-		frames = 1ull << 20;
+	    frames > 1ull << (pae ? 24 : 20))
+		frames = 1ull << (pae ? 24 : 20);
 	return pfn(frames);
+}
+
+static struct pfn direct_end(const struct boot_params *params)
+{
+	return end_of(params, params->direct_map_bytes);
+}
+
+static struct pfn ram_end(const struct boot_params *params)
+{
+	return end_of(params, params->ram_bytes ? params->ram_bytes : params->direct_map_bytes);
 }
 
 /* The PDPTEs of PAE mode: only P and the address (SDM 3, 4.4.1). */
@@ -182,6 +195,7 @@ static int tables_build(struct boot_tables *t, const struct boot_params *params)
 	struct pfn from = pfn(0);
 
 	t->geometry = g;
+	t->direct_end = direct_end(params);
 	t->leaf = params->direct_leaf_bytes;
 	t->cpu_lacks = params->cpu_lacks;
 	t->leaf_bits = X86_PTE_P | X86_PTE_RW;
@@ -283,11 +297,20 @@ static uint64_t lock_at(uint64_t state_bytes)
 	return round_up_u64(map_at(state_bytes) + sizeof(struct memmap), sizeof(struct spinlock));
 }
 
+/* Contiguous frames in the direct map. */
+static int take_low(const struct boot_params *params, struct boot_work *w,
+		    struct frame_range *range)
+{
+	int error = placement_take(&w->placement, range->frames, 1, &range->first);
+
+	return error || range->first.n + range->frames > direct_end(params).n ? KERR_TOO_SMALL : 0;
+}
+
 /* Steps 1 to 3: the map, and room for the state. */
 static int plan(const struct boot_params *params, struct boot_work *w, struct boot_result *result)
 {
-	if (memmap_normalise(params->entries, params->entry_count, direct_end(params),
-			     params->ranges, params->range_capacity, &w->map))
+	if (memmap_normalise(params->entries, params->entry_count, ram_end(params), params->ranges,
+			     params->range_capacity, &w->map))
 		return refuse(result, KERR_TOO_SMALL, "boot: the memory map has too many ranges");
 	result->usable_frames = w->map.frames;
 	if (memmap_remove(params->ranges, params->range_capacity, &w->map, params->loaded))
@@ -310,12 +333,11 @@ static int plan(const struct boot_params *params, struct boot_work *w, struct bo
 					    : map_at(result->state_bytes) + sizeof(struct memmap);
 
 	w->state.frames = frames_for_bytes(bytes);
-	if (placement_take(&w->placement, w->state.frames, 1, &w->state.first))
+	if (take_low(params, w, &w->state))
 		return refuse(result, KERR_TOO_SMALL,
 			      "boot: no range of RAM holds the frame allocator's state");
 	result->room.frames = frames_for_bytes(params->room_bytes);
-	if (result->room.frames &&
-	    placement_take(&w->placement, result->room.frames, 1, &result->room.first))
+	if (result->room.frames && take_low(params, w, &result->room))
 		return refuse(result, KERR_TOO_SMALL,
 			      "boot: no range of RAM holds the state of page tables and spaces");
 	return 0;

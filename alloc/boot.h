@@ -37,8 +37,11 @@ struct boot_params {
 	uint32_t range_capacity;    /* MEMMAP_RANGES_MAX(entry_count) + 1 or more */
 	struct frame_range loaded;  /* frames that hold the two arrays: not free */
 	enum boot_paging paging;
-	struct vaddr direct_map;    /* where physical 0 goes */
-	uint64_t direct_map_bytes;  /* most that fits there; RAM above it is left unused */
+	struct vaddr direct_map;   /* where physical 0 goes */
+	uint64_t direct_map_bytes; /* most that fits there */
+	/* RAM above this is left unused. What lies between the two is high memory: the frame
+	 * allocator has it, boot and the allocator itself never touch it. 0: direct_map_bytes. */
+	uint64_t ram_bytes;
 	uint32_t direct_leaf_bytes; /* 4096; 2^22 (32-bit); 2^21 (PAE, 4- and 5-level); 2^30 (the
 				       latter two) */
 	uint32_t cpu_lacks;  /* enum boot_cpu_lack; nothing that these bits name is turned on */

@@ -12,7 +12,8 @@ static inline bool memory_holds(const struct mmu_memory *ram, uint64_t at, uint6
 	return at < ram->bytes_size && bytes <= ram->bytes_size - at;
 }
 
-/* @log2_bytes: 2 or 3; @at is aligned to it. All ones beyond the end of RAM. */
+/* @log2_bytes: 2 or 3; @at is aligned to it. All ones beyond the end of RAM. What was stored before
+ * the entry is seen through it: processors load in order (SDM vol. 3A, 8.2.2). */
 static inline uint64_t memory_entry_read(const struct mmu_memory *ram, uint64_t at,
 					 unsigned log2_bytes)
 {
@@ -22,8 +23,8 @@ static inline uint64_t memory_entry_read(const struct mmu_memory *ram, uint64_t 
 	if (at >= ram->bytes_size) /* both are aligned: there is no part of an entry */
 		return ones;
 	if (log2_bytes == 2)
-		return __atomic_load_n((const uint32_t *)host, __ATOMIC_RELAXED);
-	return __atomic_load_n((const uint64_t *)host, __ATOMIC_RELAXED);
+		return __atomic_load_n((const uint32_t *)host, __ATOMIC_ACQUIRE);
+	return __atomic_load_n((const uint64_t *)host, __ATOMIC_ACQUIRE);
 }
 
 /* Replace @old by @new. False: the entry is no longer @old. Beyond the end: dropped, true. */

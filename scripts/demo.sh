@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a fresh clone to pictures: installs what is missing, builds, replays two recorded Linux traces against several
-# allocators, draws the plots and writes results/demo/report.html.
+# allocators, and small ones against heaps and page tables, draws the plots and writes results/demo/report.html.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

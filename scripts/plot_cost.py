@@ -12,21 +12,23 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from kmemlab_plots import command, figures, ranking, style, wording
-from kmemlab_plots.experiment import Experiment
+from kmemlab_plots.experiment import FRAMES, HEAPS, Experiment
 from kmemlab_plots.run import Run
 from kmemlab_plots.series import ranking_notes, source_line, without_figures
 from kmemlab_plots.statistics import Band, band
 
-HEADING = "Machine events by order"
+HEADING = "Machine events by size"
 SCENARIOS_A_PAGE = 1
-OPERATIONS = (("frame_alloc", "allocate"), ("frame_free", "free"))
+OPERATIONS = {FRAMES: (("frame_alloc", "allocate"), ("frame_free", "free")),
+              HEAPS: (("heap_alloc", "allocate"), ("heap_free", "free"))}
+BY = {FRAMES: "order of the request", HEAPS: "size of the request (2^n bytes)"}
 EVENTS = (("loads", "loads"), ("stores", "stores"), ("cache_lines", "cache lines"),
           ("tlb_misses", "TLB misses"))
 LINEAR_UP_TO = 20
 CAPTION = (
     "Every load and store of the allocator's code is counted in the probed pass, with the cache "
     "lines (64 bytes, each once an operation) and the misses of the simulated TLB. Means per "
-    "operation, by the order asked for; wide ranges are drawn linear up to 1 and logarithmic "
+    "operation, by the order asked for (of an object: of two, and its bytes); wide ranges are drawn linear up to 1 and logarithmic "
     "above. An order that an allocator mostly refuses is left out of its line, because refusing "
     "is cheap. These figures are exact and the same on every host, which latencies are not. From "
     "events.csv.")
@@ -50,7 +52,7 @@ def _by_order(run: Run, operation: str, event: str) -> dict[int, float]:
     for name, order, operations, total in zip(table.text("operation"), table["order"],
                                               table["operations"], table[event]):
         if (name == operation and operations and not np.isnan(order)
-                and not (operation == "frame_alloc"
+                and not (operation in figures.ALLOCATIONS
                          and run.mostly_refused(range(int(order), int(order) + 1), operations))):
             means[int(order)] = total / operations
     return means
@@ -98,13 +100,13 @@ def _scale(column: list[Axes]) -> None:
 def plot(experiment: Experiment, output: Path) -> None:
     style.setup()
     head = style.Head(
-        finding(experiment), "Means per operation, by the order asked for. Probed pass. The "
+        finding(experiment), f"Means per operation, by the {BY[experiment.kind]}. Probed pass. The "
         "title is over all operations of the trace."
         + ranking_notes(experiment, placement=False),
         style.allocator_handles(experiment.allocators, without_figures(experiment)),
         experiment.problems(), source_line(experiment, "events.csv"))
     rows = [(scenario, *operation) for scenario in experiment.scenarios
-            for operation in OPERATIONS]
+            for operation in OPERATIONS[experiment.kind]]
     grid = style.Grid(max(1, len(rows)), len(EVENTS), 1.9, left=0.75, gap_x=0.42, gap_y=0.5,
                       share_x=True, share_y="col")
     fig, axes = style.sheet(head, grid)
@@ -117,9 +119,9 @@ def plot(experiment: Experiment, output: Path) -> None:
     for column in zip(*axes):
         _scale(list(column))
     for panel in axes[-1]:
-        panel.set_xlabel("order of the request")
+        panel.set_xlabel(BY[experiment.kind])
     style.save(fig, output)
 
 
 if __name__ == "__main__":
-    sys.exit(command.main(__doc__, plot))
+    sys.exit(command.main(__doc__, plot, tuple(OPERATIONS)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from kmemlab_plots import command, figures, ranking, style, wording
-from kmemlab_plots.experiment import Experiment
+from kmemlab_plots.experiment import FRAMES, Experiment
 from kmemlab_plots.series import (draw_band, origin_ns, ranking_notes, sampled, source_line,
                                   without_figures)
 
@@ -80,4 +80,4 @@ def plot(experiment: Experiment, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.main(__doc__, plot))
+    sys.exit(command.main(__doc__, plot, (FRAMES,)))

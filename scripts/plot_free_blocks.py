@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from kmemlab_plots import command, figures, ranking, style, wording
-from kmemlab_plots.experiment import Experiment
+from kmemlab_plots.experiment import FRAMES, Experiment
 from kmemlab_plots.panels import panel_grid, panels
 from kmemlab_plots.run import ORDERS, Run
 from kmemlab_plots.series import draw_areas, origin_ns, ranking_notes, seconds, source_line
@@ -179,4 +179,4 @@ def _align(strips: list[Axes]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.main(__doc__, plot))
+    sys.exit(command.main(__doc__, plot, (FRAMES,)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from kmemlab_plots import command, style
-from kmemlab_plots.experiment import Experiment
+from kmemlab_plots.experiment import HEAPS, Experiment
 from kmemlab_plots.run import Run
 from kmemlab_plots.series import source_line, without_figures
 
@@ -53,10 +53,12 @@ def finding(experiment: Experiment) -> str:
 
 def _draw(axes: Axes, experiment: Experiment, scenario: str) -> None:
     drawn = False
-    for heap in experiment.allocators:
+    heaps = experiment.allocators
+    for index, heap in enumerate(heaps):
         run = _first(experiment, scenario, heap)
         if run is None or run.heap_sites is None:
             continue
+        shift = 0.0 if len(heaps) == 1 else 0.6 * (index / (len(heaps) - 1) - 0.5)
         if not drawn:
             rows = range(min(SITES, len(run.heap_sites["allocs"])))
             order = {_key(run, row): row for row in rows}
@@ -64,11 +66,15 @@ def _draw(axes: Axes, experiment: Experiment, scenario: str) -> None:
                 f"{_name(_key(run, row))}  ({run.heap_sites['allocs'][row]:.0f}, "
                 f"{run.heap_sites['live_objects'][row]:.0f} live)" for row in rows])
             axes.set_ylim(len(order) - 0.5, -0.5)
+            for row in rows[1:]:
+                axes.axhline(row - 0.5, color=style.FAINT, linewidth=0.6)
+            axes.grid(axis="y", visible=False)
+            axes.tick_params(axis="y", length=0)
             drawn = True
         own = style.look(heap)
         places = [(order[_key(run, row)], run.heap_sites["internal_percent"][row])
                   for row in range(len(run.heap_sites["allocs"])) if _key(run, row) in order]
-        axes.plot([x for _, x in places], [y for y, _ in places], color=own.color,
+        axes.plot([x for _, x in places], [y + shift for y, _ in places], markersize=4, color=own.color,
                   marker=own.marker, linestyle="none", label=heap)
     if not drawn:
         style.say(axes, "no call sites")
@@ -80,7 +86,7 @@ def plot(experiment: Experiment, output: Path) -> None:
         finding(experiment), "Internal fragmentation by call site, the hungriest first.",
         style.allocator_handles(experiment.allocators, without_figures(experiment)),
         experiment.problems(), source_line(experiment, "heap_sites.csv", one_seed=True))
-    grid = style.Grid(max(1, len(experiment.scenarios)), 1, 3.6, left=2.9, gap_x=0.25, gap_y=0.6,
+    grid = style.Grid(max(1, len(experiment.scenarios)), 1, 4.2, left=2.9, gap_x=0.25, gap_y=0.6,
                       share_x="none", share_y="none")
     fig, axes = style.sheet(head, grid)
     for row, scenario in enumerate(experiment.scenarios):
@@ -92,4 +98,4 @@ def plot(experiment: Experiment, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.main(__doc__, plot))
+    sys.exit(command.main(__doc__, plot, (HEAPS,)))

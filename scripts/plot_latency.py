@@ -14,16 +14,20 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MultipleLocator, NullFormatter
 
 from kmemlab_plots import command, figures, ranking, style, wording
-from kmemlab_plots.experiment import Experiment
+from kmemlab_plots.experiment import FRAMES, HEAPS, Experiment
 from kmemlab_plots.run import Run
 from kmemlab_plots.series import marker_places, ranking_notes, source_line, without_figures
 from kmemlab_plots.statistics import Band, band, histogram
 
 HEADING = "Latency"
 SCENARIOS_A_PAGE = 1
-OPERATIONS = (("frame_alloc", "allocate"), ("frame_free", "free"))
-CLASSES = ((range(0, 1), "order 0"), (range(1, 4), "orders 1 to 3"),
-           (range(4, 9), "orders 4 to 8"), (range(9, 64), "order 9 and above"))
+OPERATIONS = {FRAMES: (("frame_alloc", "allocate"), ("frame_free", "free")),
+              HEAPS: (("heap_alloc", "allocate"), ("heap_free", "free"))}
+# Orders of blocks, and of two of an object's bytes, rounded up.
+CLASSES = {FRAMES: ((range(0, 1), "order 0"), (range(1, 4), "orders 1 to 3"),
+                    (range(4, 9), "orders 4 to 8"), (range(9, 64), "order 9 and above")),
+           HEAPS: ((range(0, 8), "up to 128 bytes"), (range(8, 12), "129 bytes to 2 KiB"),
+                   (range(12, 64), "above 2 KiB"))}
 FEWEST_OPERATIONS = 20
 CAPTION = (
     "Each curve gives the latency that a share of the operations does not exceed: 90 % is where "
@@ -48,13 +52,15 @@ class Panel:
 
 def finding(experiment: Experiment) -> str:
     clauses = []
-    for key, verbs, rest in (
-            ("p50_ns", ("needs", "need"), "for the median order-0 allocation"),
-            ("p999_ns", ("exceeds", "exceed"), "in one of 1,000 such")):
-        quantity = figures.Quantity(key, "", "", "low",
-                                    figures.latency_percentile("frame_alloc", key),
-                                    wording.nanoseconds, measured=True,
-                                    floor=figures.timer_cost_ns)
+    heaps = experiment.kind == HEAPS
+    what = "allocation" if heaps else "order-0 allocation"
+    for key, share, verbs, rest in (
+            ("p50_ns", 0.5, ("needs", "need"), f"for the median {what}"),
+            ("p999_ns", 0.999, ("exceeds", "exceed"), "in one of 1,000 such")):
+        measure = (figures.all_orders("heap_alloc", share) if heaps
+                   else figures.latency_percentile("frame_alloc", key))
+        quantity = figures.Quantity(key, "", "", "low", measure, wording.nanoseconds,
+                                    measured=True, floor=figures.timer_cost_ns)
         if any(ranking.places(experiment, scenario, quantity)
                for scenario in experiment.scenarios):
             clauses.append(ranking.headline(experiment, quantity, verbs, rest,
@@ -72,7 +78,7 @@ def _curve(runs: list[Run], operation: str, orders: range) -> tuple[Optional[Ban
         one = histogram(run.latency, operation, orders) if run.latency is not None else None
         if one is None or not one.count:
             continue
-        if operation == "frame_alloc" and run.mostly_refused(orders, one.count):
+        if operation in figures.ALLOCATIONS and run.mostly_refused(orders, one.count):
             refused = True
         else:
             found.append(one)
@@ -97,10 +103,10 @@ def _panel(experiment: Experiment, scenario: str, operation: str, orders: range,
 def _classes(experiment: Experiment) -> tuple[list[tuple[range, str]], list[str]]:
     """Order classes with enough operations for a curve; the names of those with a few."""
     used, left_out = [], []
-    for orders, name in CLASSES:
+    for orders, name in CLASSES[experiment.kind]:
         counts = [histogram(run.latency, operation, orders).count
                   for run in experiment.all_runs() if run.latency is not None
-                  for operation, _ in OPERATIONS]
+                  for operation, _ in OPERATIONS[experiment.kind]]
         most = max(counts, default=0)
         if most >= FEWEST_OPERATIONS:
             used.append((orders, name))
@@ -114,7 +120,7 @@ def _rows(experiment: Experiment, classes: list[tuple[range, str]]) -> list[list
     rows = []
     for scenario in experiment.scenarios:
         suffix = f", {scenario}" if len(experiment.scenarios) > 1 else ""
-        for operation, verb in OPERATIONS:
+        for operation, verb in OPERATIONS[experiment.kind]:
             rows.append([_panel(experiment, scenario, operation, orders,
                                 f"{verb}, {name}{suffix}") for orders, name in classes])
     return rows
@@ -208,4 +214,4 @@ def plot(experiment: Experiment, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.main(__doc__, plot))
+    sys.exit(command.main(__doc__, plot, tuple(OPERATIONS)))

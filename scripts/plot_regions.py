@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from kmemlab_plots import command, figures, ranking, style, wording
-from kmemlab_plots.experiment import Experiment
+from kmemlab_plots.experiment import FRAMES, Experiment
 from kmemlab_plots.panels import panel_grid, panels
 from kmemlab_plots.run import LEVELS, Run
 from kmemlab_plots.series import draw_areas, origin_ns, ranking_notes, seconds, source_line
@@ -91,4 +91,4 @@ def plot(experiment: Experiment, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.main(__doc__, plot))
+    sys.exit(command.main(__doc__, plot, (FRAMES,)))

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from kmemlab_plots import report_parts, summary_tables
+from kmemlab_plots import report_parts
 from kmemlab_plots.command import guarded
 from kmemlab_plots.experiment import Experiment, load_experiment
 from kmemlab_plots.gallery import Page, plan
@@ -38,7 +38,6 @@ def pictures(experiment: Experiment, pages: list[Page]) -> list[tuple[Page, byte
 
 
 def document(experiment: Experiment) -> str:
-    pages = plan(experiment)
     head = element("head", element("meta", charset="utf-8"),
                    element("meta", name="viewport", content="width=device-width"),
                    element("title", f"{experiment.title} – kmemlab"),
@@ -46,14 +45,10 @@ def document(experiment: Experiment) -> str:
     body = element("body", joined([
         report_parts.heading(experiment),
         report_parts.alarms(experiment),
-        report_parts.findings(experiment, pages),
+        report_parts.contents(experiment),
         report_parts.what_was_run(experiment),
-        element("h2", "Summary", id="summary"),
-        element("p", "The best of each column is marked, by what is ranked (†: not ranked). "
-                "Times within the tolerance share the mark.", css="note"),
-        summary_tables.summary(experiment),
-        summary_tables.integrity(experiment),
-        report_parts.gallery(pictures(experiment, pages)),
+        *[report_parts.chapter(part, pictures(experiment, plan(part)))
+          for part in experiment.parts()],
         report_parts.reproduce(experiment),
         element("footer", "Written by kmemlab from the files of the runs; what each file and "
                 "column means stands in results/README.md.")]))

@@ -17,13 +17,15 @@
 #define CHECK_TEXT_OPS_MAX 40	/* of a failure, in words; the trace has them all */
 
 struct check_config {
-	const char *name;			/* as it is typed behind --frames */
-	const struct frame_ops *frames[PASSES]; /* the probed one may be NULL */
-	char **settings; /* "frames.KEY=VALUE", NULL-terminated; NULL: every option's values in turn
+	const char *name;			/* as it is typed behind --frames or --heap */
+	const struct frame_ops *frames[PASSES]; /* check_frames(); the probed one may be NULL */
+	const struct heap_ops *heap[PASSES];	/* check_heap() (check_heap.h); the same */
+	char **settings; /* "SLOT.KEY=VALUE", NULL-terminated; NULL: every option's values in turn
 			  */
 	uint64_t seed, operations;
 	unsigned cpu_ms;
-	const char *trace;  /* only these operations, on their map; NULL: the whole suite */
+	const char *trace;  /* check_frames(): only these operations, on their map; NULL: the whole
+			       suite */
 	const char *output; /* where a failure's trace goes */
 };
 

@@ -15,6 +15,10 @@
 #define AUDITS	      64u
 #define SHRINK_TRIALS 400u
 
+/* What changes no placement. */
+#define GUARD		   (HEAP_GUARD_POISON | HEAP_GUARD_ACCESS | HEAP_GUARD_MISUSE)
+#define FAILING_OPERATIONS 200u
+
 /* Frame allocators of different kinds: rounding up, exact, single frames. */
 static const char *const frame_names[] = { "buddy", "bitmap", "stack" };
 /* The second is less than the operations ask for. */
@@ -29,10 +33,11 @@ struct heap_op {
 };
 
 struct suite {
-	const struct check_heap_config *config;
+	const struct check_config *config;
 	struct check_report *report;
 	struct replay_config replay;
 	const char *frames, *words; /* of the configuration: "heap.policy=best-fit", or "" */
+	uint64_t frame_requests;    /* of the last native pass that found nothing */
 	uint64_t ram;
 	char *path;	 /* of the trace of a trial */
 	char *message;	 /* of the last trial that failed */
@@ -46,6 +51,9 @@ static uint64_t some_bytes(struct random *random)
 {
 	uint64_t limit = 1ull << random_below(random, 18);
 
+	/* Now and then more than there is. */
+	if (random_below(random, 64) == 0)
+		return HEAP_BYTES_MAX >> random_below(random, 20);
 	return random_below(random, limit + 1);
 }
 
@@ -186,8 +194,10 @@ static bool run_pass(struct suite *suite, enum kernel_pass pass, bool *failed, u
 		keep_message(suite, ((const struct replay_violation *)g_ptr_array_index(
 					     result.violation_list, 0))
 					    ->message);
-	if (pass == PASS_NATIVE && !*failed)
+	if (pass == PASS_NATIVE && !*failed) {
 		suite->report->unserved += result.failures;
+		suite->frame_requests = result.heap.frame_requests;
+	}
 	replay_result_clear(&result);
 	return true;
 }
@@ -268,32 +278,73 @@ static bool keep_failure(struct suite *suite, const GArray *list, GError **error
 		g_ptr_array_add(report->lines,
 				describe(&g_array_index(suite->failing, struct heap_op, i)));
 	report->trace = suite->config->output;
-	report->command = g_strdup_printf("kmemlab replay %s --frames %s --heap %s%s%s "
+	char *guard = heap_guard_words(suite->replay.guard);
+	char *fail = suite->replay.fail_frames
+			     ? g_strdup_printf(" --fail-frames %" G_GUINT64_FORMAT,
+					       suite->replay.fail_frames)
+			     : g_strdup("");
+	report->command = g_strdup_printf("kmemlab replay %s --frames %s --heap %s%s%s%s%s%s "
 					  "--check-events 1",
 					  suite->config->output, suite->frames, suite->config->name,
-					  *suite->words ? " --set " : "", suite->words);
+					  *suite->words ? " --set " : "", suite->words,
+					  *guard ? " --guard " : "", guard, fail);
+	g_free(guard);
+	g_free(fail);
 	return true;
 }
 
 /* ---- configurations ---- */
+
+static bool try_list(struct suite *suite, GArray *list, GError **error)
+{
+	bool failed = false;
+
+	if (!trial(suite, list, &failed, error))
+		return false;
+	suite->report->configurations++;
+	suite->report->refused += suite->refused;
+	suite->report->operations += suite->refused ? 0 : list->len;
+	return !failed || keep_failure(suite, list, error);
+}
+
+/* Its requests for frames fail one at a time; after the first few in growing steps. */
+static bool try_frames_that_fail(struct suite *suite, const GArray *all, GError **error)
+{
+	GArray *list = g_array_new(FALSE, FALSE, sizeof(struct heap_op));
+	bool fine = true;
+
+	g_array_append_vals(list, all->data, MIN(all->len, FAILING_OPERATIONS));
+	suite->frame_requests = UINT64_MAX;
+	for (uint64_t n = 1; fine && !suite->report->failed && n <= suite->frame_requests;
+	     n += 1 + n / 4) {
+		suite->replay.fail_frames = n;
+		fine = try_list(suite, list, error);
+	}
+	suite->replay.fail_frames = 0;
+	g_array_unref(list);
+	return fine;
+}
 
 static bool try_ram(struct suite *suite, uint64_t ram, GError **error)
 {
 	GArray *map = machine_pc_map(ram);
 	struct machine_config *machine = machine_config_from_map("check", map);
 	GArray *list = random_operations(suite->config->seed + ram, suite->config->operations);
-	bool failed = false;
+	bool fine = true;
 
 	machine->cpus = CPUS;
 	suite->replay.machine = machine;
 	suite->ram = ram;
 	make_valid(list);
-	bool fine = trial(suite, list, &failed, error);
-	suite->report->configurations++;
-	suite->report->refused += suite->refused;
-	suite->report->operations += suite->refused ? 0 : list->len;
-	if (fine && failed)
-		fine = keep_failure(suite, list, error);
+	fine = try_list(suite, list, error);
+	if (fine && !*suite->words && !suite->refused && !suite->report->failed) {
+		/* Longer requests, placed elsewhere. */
+		suite->replay.guard |= HEAP_GUARD_REDZONE;
+		fine = try_list(suite, list, error);
+		suite->replay.guard = GUARD;
+		if (fine && !suite->report->failed && ram == ram_bytes[0])
+			fine = try_frames_that_fail(suite, list, error);
+	}
 	g_array_unref(list);
 	g_array_unref(map);
 	machine_config_free(machine);
@@ -375,12 +426,13 @@ static bool try_all(struct suite *suite, GError **error)
 	return true;
 }
 
-bool check_heap(const struct check_heap_config *config, struct check_report *report, GError **error)
+bool check_heap(const struct check_config *config, struct check_report *report, GError **error)
 {
 	struct suite suite = { .config = config,
 			       .report = report,
 			       .replay = { .until = REPLAY_ALL,
 					   .limit_ms = config->cpu_ms,
+					   .guard = GUARD,
 					   .command = "kmemlab check" } };
 	int fd = g_file_open_tmp("kmemlab-check-XXXXXX.kmt", &suite.path, error);
 

@@ -1,26 +1,17 @@
 /*
  * check_heap.h - the conformance suite over one kernel heap: frame allocators x amounts of RAM x
  * its options' values, random operations by seed, each replayed in both passes and judged by the
- * heap ledger. RAM too small for the operations is among them: failing is legal, losing or mixing
- * up is not. The first failure is shrunk and written as a trace that `kmemlab replay` shows again.
+ * heap ledger and guarded (heap_guard.h): once without red zones, and with the default settings
+ * once with them, and with each request for frames failing. RAM too small for the operations is
+ * among them: failing is legal, losing or mixing up is not. The first failure is shrunk and written
+ * as a trace that `kmemlab replay` shows again.
  */
 #ifndef KMEMLAB_SIM_CHECK_HEAP_H
 #define KMEMLAB_SIM_CHECK_HEAP_H
 
 #include "sim/check.h"
 
-struct check_heap_config {
-	const char *name;
-	const struct heap_ops *heap[PASSES]; /* the probed one may be NULL */
-	char **settings; /* "heap.KEY=VALUE", NULL-terminated; NULL: every option's values in turn
-			  */
-	uint64_t seed, operations;
-	unsigned cpu_ms;    /* after which an operation hangs */
-	const char *output; /* where a failure's trace goes */
-};
-
 /* As check_frames(). */
-bool check_heap(const struct check_heap_config *config, struct check_report *report,
-		GError **error);
+bool check_heap(const struct check_config *config, struct check_report *report, GError **error);
 
 #endif

@@ -1,35 +1,15 @@
-/* Reading an experiment file: lists become cells, cells become command lines of `kmemlab replay`.
- */
+/* Reading an experiment file: every combination of a group's lists becomes a cell. */
 #include "sim/experiment.h"
 
 #include <string.h>
 
+#include "sim/experiment_cell.h"
+#include "sim/ini.h"
 #include "sim/lab.h"
 #include "sim/plugin.h"
 #include "sim/run.h"
 #include "sim/size.h"
-
-/* The lists of [cells], outermost first. */
-enum axis {
-	AXIS_TRACE = 0,
-	AXIS_FRAMES,
-	AXIS_HEAP,
-	AXIS_MACHINE,
-	AXIS_RAM,
-	AXIS_START,
-	AXIS_SEED,
-	AXES
-};
-
-static const struct {
-	const char *key;
-	const char *fallback; /* NULL: must be given */
-} axes[AXES] = {
-	[AXIS_TRACE] = { "trace", NULL },   [AXIS_FRAMES] = { "frames", NULL },
-	[AXIS_HEAP] = { "heap", "none" },   [AXIS_MACHINE] = { "machine", "recorded" },
-	[AXIS_RAM] = { "ram", "recorded" }, [AXIS_START] = { "start", "ascending" },
-	[AXIS_SEED] = { "seed", "1" },
-};
+#include "workloads/small_file.h"
 
 /* Keys of [options] and the switches of `kmemlab replay` that they are. */
 static const struct {
@@ -38,246 +18,122 @@ static const struct {
 	{ "pass", "--pass" },
 	{ "place", "--place" },
 	{ "cpus", "--cpus" },
-	{ "tables", "--tables" },
-	{ "space", "--space" },
 	{ "until", "--until" },
 	{ "sample-events", "--sample-events" },
 	{ "sample-ns", "--sample-ns" },
 	{ "check-events", "--check-events" },
 	{ "host-memory", "--host-memory" },
 	{ "time-limit", "--time-limit" },
+	{ "guard", "--guard" },
 };
 
-struct source {
-	const char *path;
-	GKeyFile *keys;
-	char *text;
+/* Axes that [options] may give too, one for all: as other switches are given. */
+static const enum experiment_axis axes_in_options[] = { AXIS_TABLES, AXIS_SPACE };
+
+/* A group [cells] or [cells NAME]. */
+struct lists {
+	const struct ini *ini;
+	const char *group;
+	char **items[EXPERIMENT_AXES];	   /* NULL-terminated, none empty */
+	const char *from[EXPERIMENT_AXES]; /* the group of the file that gives them; NULL: none */
 };
 
-/* GKeyFile keeps no line numbers: the first line of GROUP that gives KEY, or with KEY NULL its
- * header. 0 if there is none. */
-static unsigned line_of(const struct source *source, const char *group, const char *key)
+/* Cells that cannot be, as long as there is none that can. */
+struct verdict {
+	unsigned possible;
+	char *reason;  /* of the first */
+	unsigned line; /* that it is about */
+};
+
+static bool is_cells(const char *group)
 {
-	char **lines = g_strsplit(source->text, "\n", -1);
-	char *header = g_strdup_printf("[%s]", group);
-	bool inside = false;
-	unsigned number = 0;
-
-	for (unsigned i = 0; lines[i] && !number; i++) {
-		char *line = g_strstrip(lines[i]);
-		gsize length = strcspn(line, "= \t");
-		if (*line == '[')
-			inside = strcmp(line, header) == 0;
-		if (inside &&
-		    (key ? length == strlen(key) && strncmp(line, key, length) == 0 : *line == '['))
-			number = i + 1;
-	}
-	g_strfreev(lines);
-	g_free(header);
-	return number;
+	return strcmp(group, "cells") == 0 || g_str_has_prefix(group, "cells ");
 }
 
 static bool known_key(const char *group, const char *key)
 {
 	if (strcmp(group, "experiment") == 0)
 		return strcmp(key, "name") == 0 || strcmp(key, "title") == 0;
-	if (strcmp(group, "cells") == 0) {
-		for (unsigned i = 0; i < AXES; i++)
-			if (strcmp(key, axes[i].key) == 0)
+	if (is_cells(group)) {
+		for (unsigned axis = 0; axis < EXPERIMENT_AXES; axis++)
+			if (strcmp(key, experiment_axes[axis].key) == 0)
 				return true;
 		return false;
 	}
 	for (gsize i = 0; i < G_N_ELEMENTS(switches); i++)
 		if (strcmp(key, switches[i].key) == 0)
 			return true;
+	for (gsize i = 0; i < G_N_ELEMENTS(axes_in_options); i++)
+		if (strcmp(key, experiment_axes[axes_in_options[i]].key) == 0)
+			return true;
 	return strcmp(key, "set") == 0;
 }
 
-static bool check_keys(const struct source *source, GError **error)
+static bool check_group(const struct ini *ini, const char *group, GError **error)
 {
-	char **groups = g_key_file_get_groups(source->keys, NULL);
 	bool fine = true;
 
-	for (char **group = groups; fine && *group; group++) {
-		if (strcmp(*group, "experiment") != 0 && strcmp(*group, "cells") != 0 &&
-		    strcmp(*group, "options") != 0) {
-			fine = lab_usage(error,
-					 "%s:%u: unknown group [%s] (experiment, cells, options)",
-					 source->path, line_of(source, *group, NULL), *group);
-			break;
-		}
-		char **keys = g_key_file_get_keys(source->keys, *group, NULL, NULL);
-		for (char **key = keys; fine && *key; key++)
-			if (!known_key(*group, *key))
-				fine = lab_usage(error, "%s:%u: unknown key '%s' in [%s]",
-						 source->path, line_of(source, *group, *key), *key,
-						 *group);
-		g_strfreev(keys);
-	}
-	g_strfreev(groups);
+	if (strcmp(group, "experiment") != 0 && !is_cells(group) && strcmp(group, "options") != 0)
+		return lab_usage(error, "%s:%u: unknown group [%s] (experiment, cells, options)",
+				 ini->path, ini_line(ini, group, NULL), group);
+	g_auto(GStrv) keys = g_key_file_get_keys(ini->keys, group, NULL, NULL);
+	for (char **key = keys; fine && *key; key++)
+		if (!known_key(group, *key))
+			fine = lab_usage(error, "%s:%u: unknown key '%s' in [%s]", ini->path,
+					 ini_line(ini, group, *key), *key, group);
 	return fine;
 }
 
-/* The items of a list, stripped, none empty. NULL with error. */
-static char **read_list(const struct source *source, enum axis axis, GError **error)
-{
-	char *text = g_key_file_get_string(source->keys, "cells", axes[axis].key, NULL);
+/* ---- the lists of a group ---- */
 
-	if (!text && !axes[axis].fallback) {
-		lab_usage(error, "%s: [cells] has no '%s'", source->path, axes[axis].key);
-		return NULL;
+/* The text of an axis and the group that gives it; NULL: nobody does. */
+static char *axis_text(const struct ini *ini, const char *group, enum experiment_axis axis,
+		       const char **from)
+{
+	const char *key = experiment_axes[axis].key;
+	char *text = g_key_file_get_string(ini->keys, group, key, NULL);
+
+	*from = text ? group : NULL;
+	for (gsize i = 0; !text && i < G_N_ELEMENTS(axes_in_options); i++)
+		if (axes_in_options[i] == axis &&
+		    (text = g_key_file_get_string(ini->keys, "options", key, NULL)))
+			*from = "options";
+	return text;
+}
+
+static bool read_list(struct lists *lists, enum experiment_axis axis, GError **error)
+{
+	const struct ini *ini = lists->ini;
+	const struct experiment_axis_row *row = &experiment_axes[axis];
+	g_autofree char *text = axis_text(ini, lists->group, axis, &lists->from[axis]);
+
+	if (!text && !row->fallback)
+		return lab_usage(error, "%s: [%s] has no '%s'", ini->path, lists->group, row->key);
+	g_auto(GStrv) items = g_strsplit(text ? text : row->fallback, ";", -1);
+	GStrvBuilder *kept = g_strv_builder_new();
+	for (char **item = items; *item; item++)
+		if (*g_strstrip(*item))
+			g_strv_builder_add(kept, *item);
+	lists->items[axis] = g_strv_builder_end(kept);
+	g_strv_builder_unref(kept);
+	return *lists->items[axis] ||
+	       lab_usage(error, "%s:%u: '%s' is an empty list", ini->path,
+			 ini_line(ini, lists->from[axis], row->key), row->key);
+}
+
+static bool given_twice(const struct lists *lists, GError **error)
+{
+	for (gsize i = 0; i < G_N_ELEMENTS(axes_in_options); i++) {
+		const char *key = experiment_axes[axes_in_options[i]].key;
+		if (g_key_file_has_key(lists->ini->keys, "options", key, NULL) &&
+		    g_key_file_has_key(lists->ini->keys, lists->group, key, NULL))
+			return !lab_usage(error, "%s:%u: '%s' stands in [%s] too", lists->ini->path,
+					  ini_line(lists->ini, "options", key), key, lists->group);
 	}
-	char **items = g_strsplit(text ? text : axes[axis].fallback, ";", -1);
-	GPtrArray *kept = g_ptr_array_new();
-	for (char **item = items; *item; item++) {
-		g_strstrip(*item);
-		if (**item)
-			g_ptr_array_add(kept, g_strdup(*item));
-	}
-	g_strfreev(items);
-	g_free(text);
-	g_ptr_array_add(kept, NULL);
-	char **list = (char **)g_ptr_array_free(kept, FALSE);
-	if (!*list) {
-		lab_usage(error, "%s:%u: '%s' is an empty list", source->path,
-			  line_of(source, "cells", axes[axis].key), axes[axis].key);
-		g_clear_pointer(&list, g_strfreev);
-	}
-	return list;
+	return false;
 }
 
-/* A path in the file is relative to the file. */
-static char *beside(const struct source *source, const char *path)
-{
-	char *folder = g_path_get_dirname(source->path);
-	char *whole =
-		g_path_is_absolute(path) ? g_strdup(path) : g_build_filename(folder, path, NULL);
-
-	g_free(folder);
-	return whole;
-}
-
-/* "name[:key=value,...]", where the name may be a plugin's file. */
-static void add_frames(const struct source *source, GPtrArray *argv, const char *text,
-		       struct experiment_cell *cell)
-{
-	char **parts = g_strsplit(text, ":", 2);
-	char **settings = g_strsplit(parts[1] ? parts[1] : "", ",", -1);
-	GPtrArray *set = g_ptr_array_new_with_free_func(g_free);
-
-	if (plugin_is_path(parts[0]))
-		cell->plugin_path = beside(source, parts[0]);
-	g_ptr_array_add(argv, g_strdup("--frames"));
-	g_ptr_array_add(argv, g_strdup(cell->plugin_path ? cell->plugin_path : parts[0]));
-	for (char **setting = settings; *setting; setting++) {
-		g_ptr_array_add(argv, g_strdup("--set"));
-		g_ptr_array_add(argv, g_strconcat("frames.", *setting, NULL));
-		g_ptr_array_add(set, g_strconcat("frames.", *setting, NULL));
-	}
-	g_ptr_array_add(set, NULL);
-	cell->frames = run_label(parts[0], "frames", (char **)set->pdata);
-	g_ptr_array_unref(set);
-	g_strfreev(settings);
-	g_strfreev(parts);
-}
-
-static void add_pair(GPtrArray *argv, const char *option, const char *value)
-{
-	g_ptr_array_add(argv, g_strdup(option));
-	g_ptr_array_add(argv, g_strdup(value));
-}
-
-/* "tlsf:segment=16"; "none" adds nothing. */
-static void add_heap(GPtrArray *argv, const char *label)
-{
-	char **parts = g_strsplit(label, ":", 2);
-	char **settings = g_strsplit(parts[1] ? parts[1] : "", ",", -1);
-
-	if (strcmp(label, "none") != 0)
-		add_pair(argv, "--heap", parts[0]);
-	for (char **setting = settings; *setting; setting++) {
-		g_ptr_array_add(argv, g_strdup("--set"));
-		g_ptr_array_add(argv, g_strconcat("heap.", *setting, NULL));
-	}
-	g_strfreev(settings);
-	g_strfreev(parts);
-}
-
-static void add_options(const struct source *source, GPtrArray *argv)
-{
-	for (gsize i = 0; i < G_N_ELEMENTS(switches); i++) {
-		char *value = g_key_file_get_string(source->keys, "options", switches[i].key, NULL);
-		if (value)
-			add_pair(argv, switches[i].option, g_strstrip(value));
-		g_free(value);
-	}
-	char *text = g_key_file_get_string(source->keys, "options", "set", NULL);
-	char **settings = g_strsplit(text ? text : "", ";", -1);
-	for (char **setting = settings; *setting; setting++)
-		if (*g_strstrip(*setting))
-			add_pair(argv, "--set", *setting);
-	g_strfreev(settings);
-	g_free(text);
-}
-
-/* Folder names: what tells cells apart, in letters that no shell minds. */
-static char *run_name(char **const lists[AXES], const char *const value[AXES],
-		      const struct experiment_cell *cell)
-{
-	GString *name = g_string_new(cell->trace);
-
-	g_string_append_printf(name, ".%s", cell->frames);
-	if (strcmp(value[AXIS_HEAP], "none") != 0)
-		g_string_append_printf(name, ".%s", value[AXIS_HEAP]);
-	for (unsigned axis = AXIS_MACHINE; axis < AXES; axis++)
-		if (axis == AXIS_SEED)
-			g_string_append_printf(name, ".s%s", value[axis]);
-		else if (g_strv_length(lists[axis]) > 1)
-			g_string_append_printf(name, ".%s", value[axis]);
-	for (char *at = name->str; *at; at++)
-		if (!g_ascii_isalnum(*at) && !strchr(".-_=+", *at))
-			*at = '+';
-	return g_string_free(name, FALSE);
-}
-
-static struct experiment_cell *make_cell(const struct source *source,
-					 const struct experiment *experiment,
-					 char **const lists[AXES], const char *const value[AXES])
-{
-	struct experiment_cell *cell = g_new0(struct experiment_cell, 1);
-	GPtrArray *argv = g_ptr_array_new();
-	char *base = g_path_get_basename(value[AXIS_TRACE]);
-
-	cell->trace_path = beside(source, value[AXIS_TRACE]);
-	cell->trace = g_str_has_suffix(base, ".kmt")
-			      ? g_strndup(base, strlen(base) - strlen(".kmt"))
-			      : g_strdup(base);
-	cell->heap = g_strdup(value[AXIS_HEAP]);
-	cell->machine = g_strdup(value[AXIS_MACHINE]);
-	cell->ram = g_strdup(value[AXIS_RAM]);
-	cell->start = g_strdup(value[AXIS_START]);
-	cell->seed = g_ascii_strtoull(value[AXIS_SEED], NULL, 10);
-	cell->status = "pending";
-	g_ptr_array_add(argv, g_strdup("kmemlab"));
-	g_ptr_array_add(argv, g_strdup("replay"));
-	g_ptr_array_add(argv, g_strdup(cell->trace_path));
-	add_frames(source, argv, value[AXIS_FRAMES], cell);
-	cell->run = run_name(lists, value, cell);
-	add_heap(argv, cell->heap);
-	add_pair(argv, "--machine", cell->machine);
-	if (strcmp(cell->ram, "recorded") != 0)
-		add_pair(argv, "--ram", cell->ram);
-	add_pair(argv, "--start", cell->start);
-	add_pair(argv, "--seed", value[AXIS_SEED]);
-	add_options(source, argv);
-	char *named = g_strconcat(experiment->name, "/", cell->run, NULL);
-	add_pair(argv, "--name", named);
-	g_free(named);
-	g_ptr_array_add(argv, NULL);
-	cell->argv = (char **)g_ptr_array_free(argv, FALSE);
-	g_free(base);
-	return cell;
-}
+/* ---- values ---- */
 
 static bool is_ram(const char *text)
 {
@@ -301,65 +157,179 @@ static bool is_start(const char *text)
 	return run_parse_start(text, &start, NULL);
 }
 
-static bool check_values(const struct source *source, char **const lists[AXES], GError **error)
+/* Names and settings that no cell could have. A plugin is loaded by its cells alone. */
+static bool check_heap(const char *name, char **settings, GError **error)
 {
-	static const struct {
-		enum axis axis;
-		bool (*fine)(const char *);
-		const char *wanted;
-	} checks[] = {
-		{ AXIS_SEED, is_seed, "no number" },
-		{ AXIS_RAM, is_ram, "no size (512M, 2x, recorded)" },
-		{ AXIS_START, is_start, "not ascending, recorded, shuffled or a fixture" },
-	};
+	const struct heap_ops *heap[PASSES];
+	struct heap_config config = { 0 };
 
-	for (gsize i = 0; i < G_N_ELEMENTS(checks); i++) {
-		const char *key = axes[checks[i].axis].key;
-		for (char **value = lists[checks[i].axis]; *value; value++)
-			if (!checks[i].fine(*value))
-				return lab_usage(error, "%s:%u: %s '%s' is %s", source->path,
-						 line_of(source, "cells", key), key, *value,
-						 checks[i].wanted);
+	if (strcmp(name, "none") == 0)
+		return !*settings || lab_usage(error, "%s: there is no heap", *settings);
+	if (plugin_is_path(name))
+		return true;
+	if (!run_find_heap(name, heap, error))
+		return false;
+	for (char **setting = settings; *setting; setting++)
+		if (!run_set_heap(heap[PASS_NATIVE], &config, *setting, error))
+			return false;
+	return true;
+}
+
+static bool check_space(const char *tables, const char *space, char **settings, GError **error)
+{
+	struct space_choice choice = { 0 };
+
+	if (!space_choice_find(&choice, tables, space, error))
+		return false;
+	for (char **setting = settings; *setting; setting++)
+		if (!space_choice_set(&choice, *setting, error))
+			return false;
+	return true;
+}
+
+/* Settings alone: which machine "recorded" is stands in each trace. */
+static bool check_machine(char **settings, GError **error)
+{
+	struct machine_config *machine = machine_config_new(machine_presets[0].name, error);
+	bool fine = machine != NULL;
+
+	for (char **setting = settings; fine && *setting; setting++) {
+		char *key = *setting + strlen("machine.");
+		g_auto(GStrv) pair = g_strsplit(key, "=", 2);
+		fine = pair[1] ? machine_config_set(machine, pair[0], pair[1], error)
+			       : lab_usage(error, "machine.%s: KEY=VALUE is expected", key);
+	}
+	if (machine)
+		machine_config_free(machine);
+	return fine;
+}
+
+static bool check_system(enum experiment_axis axis, const char *text, GError **error)
+{
+	g_autofree char *name = NULL;
+	g_auto(GStrv) settings = experiment_settings(text, experiment_axes[axis].slot, &name);
+
+	switch (axis) {
+	case AXIS_HEAP:
+		return check_heap(name, settings, error);
+	case AXIS_TABLES:
+		return check_space(name, "none", settings, error);
+	case AXIS_SPACE:
+		return check_space("direct", name, settings, error);
+	case AXIS_MACHINE:
+		return check_machine(settings, error);
+	default:
+		return true;
+	}
+}
+
+static bool check_value(enum experiment_axis axis, const char *text, GError **error)
+{
+	const char *key = experiment_axes[axis].key;
+
+	switch (axis) {
+	case AXIS_SEED:
+		return is_seed(text) || lab_usage(error, "%s '%s' is no number", key, text);
+	case AXIS_RAM:
+		return is_ram(text) ||
+		       lab_usage(error, "%s '%s' is no size (512M, 2x, recorded)", key, text);
+	case AXIS_START:
+		return is_start(text) ||
+		       lab_usage(error, "%s '%s' is not ascending, recorded, shuffled or a fixture",
+				 key, text);
+	default:
+		return !experiment_axes[axis].slot || check_system(axis, text, error);
+	}
+}
+
+static bool read_lists(struct lists *lists, GError **error)
+{
+	if (given_twice(lists, error))
+		return false;
+	for (unsigned axis = 0; axis < EXPERIMENT_AXES; axis++) {
+		if (!read_list(lists, axis, error))
+			return false;
+		for (char **item = lists->items[axis]; *item; item++) {
+			if (check_value(axis, *item, error))
+				continue;
+			g_prefix_error(
+				error, "%s:%u: ", lists->ini->path,
+				ini_line(lists->ini, lists->from[axis], experiment_axes[axis].key));
+			return false;
+		}
 	}
 	return true;
 }
 
-/* Counts through all combinations like an odometer, the last axis turning fastest. */
-static void make_cells(const struct source *source, struct experiment *experiment,
-		       char **const lists[AXES])
+/* ---- cells ---- */
+
+/* [options] as words of a command line. */
+static char **option_words(const struct ini *ini)
 {
-	unsigned at[AXES] = { 0 };
+	GStrvBuilder *words = g_strv_builder_new();
+
+	for (gsize i = 0; i < G_N_ELEMENTS(switches); i++) {
+		g_autofree char *value =
+			g_key_file_get_string(ini->keys, "options", switches[i].key, NULL);
+		if (value)
+			g_strv_builder_add_many(words, switches[i].option, g_strstrip(value), NULL);
+	}
+	g_autofree char *text = g_key_file_get_string(ini->keys, "options", "set", NULL);
+	g_auto(GStrv) settings = g_strsplit(text ? text : "", ";", -1);
+	for (char **setting = settings; *setting; setting++)
+		if (*g_strstrip(*setting))
+			g_strv_builder_add_many(words, "--set", *setting, NULL);
+	char **found = g_strv_builder_end(words);
+	g_strv_builder_unref(words);
+	return found;
+}
+
+static void add_cell(const struct lists *lists, struct experiment *experiment,
+		     const struct experiment_choice *choice, struct verdict *verdict)
+{
+	struct experiment_cell *cell = experiment_cell_new(choice);
+	enum experiment_axis blamed = AXIS_TRACE;
+
+	experiment_cell_judge(cell, choice, &blamed);
+	g_ptr_array_add(experiment->cells, cell);
+	if (strcmp(cell->status, "skipped") != 0) {
+		verdict->possible++;
+	} else if (!verdict->reason) {
+		const char *group = lists->from[blamed];
+		verdict->reason = g_strdup(cell->message);
+		verdict->line = ini_line(lists->ini, group ? group : lists->group,
+					 experiment_axes[group ? blamed : AXIS_TRACE].key);
+	}
+}
+
+/* Counts through all combinations like an odometer, the last axis turning fastest. */
+static void make_cells(const struct lists *lists, struct experiment *experiment,
+		       char *const *options, struct verdict *verdict)
+{
+	unsigned at[EXPERIMENT_AXES] = { 0 };
 	int axis;
 
 	do {
-		const char *value[AXES];
-		for (unsigned i = 0; i < AXES; i++)
-			value[i] = lists[i][at[i]];
-		g_ptr_array_add(experiment->cells, make_cell(source, experiment, lists, value));
-		for (axis = AXES - 1; axis >= 0 && !lists[axis][++at[axis]]; axis--)
+		struct experiment_choice choice = { .file = lists->ini->path,
+						    .experiment = experiment->name,
+						    .options = options };
+		for (unsigned i = 0; i < EXPERIMENT_AXES; i++) {
+			choice.value[i] = lists->items[i][at[i]];
+			choice.several[i] = lists->items[i][1] != NULL;
+		}
+		add_cell(lists, experiment, &choice, verdict);
+		for (axis = EXPERIMENT_AXES - 1; axis >= 0 && !lists->items[axis][++at[axis]];
+		     axis--)
 			at[axis] = 0;
 	} while (axis >= 0);
 }
 
 static void cell_free(gpointer data)
 {
-	struct experiment_cell *cell = data;
-
-	g_free(cell->run);
-	g_free(cell->trace_path);
-	g_free(cell->trace);
-	g_free(cell->frames);
-	g_free(cell->plugin_path);
-	g_free(cell->heap);
-	g_free(cell->machine);
-	g_free(cell->ram);
-	g_free(cell->start);
-	g_strfreev(cell->argv);
-	g_free(cell->message);
-	g_free(cell);
+	experiment_cell_free(data);
 }
 
-static bool same_run_twice(const struct source *source, const struct experiment *experiment,
+static bool same_run_twice(const struct ini *ini, const struct experiment *experiment,
 			   GError **error)
 {
 	GHashTable *seen = g_hash_table_new(g_str_hash, g_str_equal);
@@ -371,57 +341,75 @@ static bool same_run_twice(const struct source *source, const struct experiment 
 			twice = cell->run;
 	}
 	g_hash_table_unref(seen);
-	return twice &&
-	       !lab_usage(error, "%s: two cells have the same name %s", source->path, twice);
+	return twice && !lab_usage(error, "%s: two cells have the same name %s", ini->path, twice);
 }
 
-static bool build(const struct source *source, struct experiment *experiment, GError **error)
+static void name_experiment(const struct ini *ini, struct experiment *experiment)
 {
-	char **lists[AXES] = { NULL };
-	bool fine = check_keys(source, error);
+	char *name = g_key_file_get_string(ini->keys, "experiment", "name", NULL);
 
-	for (unsigned axis = 0; fine && axis < AXES; axis++)
-		fine = (lists[axis] = read_list(source, axis, error)) != NULL;
-	fine = fine && check_values(source, lists, error);
-	if (fine) {
-		char *base = g_path_get_basename(source->path);
-		char *name = g_key_file_get_string(source->keys, "experiment", "name", NULL);
-		char *dot = strrchr(base, '.');
+	if (!name) {
+		name = g_path_get_basename(ini->path);
+		char *dot = strrchr(name, '.');
 		if (dot)
 			*dot = '\0';
-		experiment->name = name ? name : g_strdup(base);
-		experiment->title =
-			g_key_file_get_string(source->keys, "experiment", "title", NULL);
-		if (!experiment->title)
-			experiment->title = g_strdup(experiment->name);
-		g_free(base);
-		make_cells(source, experiment, lists);
-		fine = !same_run_twice(source, experiment, error);
 	}
-	for (unsigned axis = 0; axis < AXES; axis++)
-		g_strfreev(lists[axis]);
+	experiment->name = name;
+	experiment->title = g_key_file_get_string(ini->keys, "experiment", "title", NULL);
+	if (!experiment->title)
+		experiment->title = g_strdup(name);
+}
+
+static bool build_group(const struct ini *ini, const char *group, char *const *options,
+			struct experiment *experiment, GError **error)
+{
+	struct lists lists = { .ini = ini, .group = group };
+	struct verdict verdict = { 0 };
+	bool fine = read_lists(&lists, error);
+
+	if (fine) {
+		make_cells(&lists, experiment, options, &verdict);
+		if (!verdict.possible)
+			fine = lab_usage(error, "%s:%u: [%s] has no cell that can be run: %s",
+					 ini->path, verdict.line, group, verdict.reason);
+	}
+	g_free(verdict.reason);
+	for (unsigned axis = 0; axis < EXPERIMENT_AXES; axis++)
+		g_strfreev(lists.items[axis]);
 	return fine;
+}
+
+static bool build(const struct ini *ini, struct experiment *experiment, GError **error)
+{
+	g_auto(GStrv) groups = g_key_file_get_groups(ini->keys, NULL);
+	g_auto(GStrv) options = option_words(ini);
+	bool fine = true, any = false;
+
+	name_experiment(ini, experiment);
+	for (char **group = groups; fine && *group; group++)
+		fine = check_group(ini, *group, error);
+	for (char **group = groups; fine && *group; group++) {
+		if (!is_cells(*group))
+			continue;
+		any = true;
+		fine = build_group(ini, *group, options, experiment, error);
+	}
+	if (fine && !any)
+		fine = lab_usage(error, "%s: no [cells] with trace and frames", ini->path);
+	return fine && !same_run_twice(ini, experiment, error);
 }
 
 struct experiment *experiment_load(const char *path, GError **error)
 {
-	struct source source = { .path = path, .keys = g_key_file_new() };
+	g_autofree char *text = NULL;
+	struct ini ini = { 0 };
 	struct experiment *experiment = g_new0(struct experiment, 1);
-	GError *cause = NULL;
-	gsize length;
 
 	experiment->cells = g_ptr_array_new_with_free_func(cell_free);
-	bool fine = g_file_get_contents(path, &source.text, &length, &cause) &&
-		    g_key_file_load_from_data(source.keys, source.text, length, G_KEY_FILE_NONE,
-					      &cause);
-	if (!fine) {
-		g_set_error(error, LAB_ERROR, LAB_ERROR_INPUT, "%s: %s", path, cause->message);
-		g_error_free(cause);
-	} else {
-		fine = build(&source, experiment, error);
-	}
-	g_key_file_unref(source.keys);
-	g_free(source.text);
+	bool fine = small_file_read(path, &text, NULL, error) &&
+		    ini_parse(&ini, path, text, LAB_ERROR_INPUT, error) &&
+		    build(&ini, experiment, error);
+	ini_clear(&ini);
 	if (fine)
 		return experiment;
 	experiment_free(experiment);

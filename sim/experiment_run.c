@@ -52,6 +52,10 @@ static void write_status(const struct runner *runner)
 					      cell->frames);
 		json_builder_add_string_value(json_builder_set_member_name(json, "heap"),
 					      cell->heap);
+		json_builder_add_string_value(json_builder_set_member_name(json, "tables"),
+					      cell->tables);
+		json_builder_add_string_value(json_builder_set_member_name(json, "space"),
+					      cell->space);
 		json_builder_add_string_value(json_builder_set_member_name(json, "machine"),
 					      cell->machine);
 		json_builder_add_string_value(json_builder_set_member_name(json, "ram"), cell->ram);
@@ -90,6 +94,15 @@ static const char *config_string(JsonObject *config, const char *key)
 		       : "";
 }
 
+static bool same_plugin(JsonObject *config, const char *key, const char *path)
+{
+	char *sum = path ? lab_file_sha256(path) : NULL;
+	bool same = g_strcmp0(config_string(config, key), sum ? sum : "") == 0;
+
+	g_free(sum);
+	return same;
+}
+
 /* Is there a finished run of the same command and the same trace? Its violations make it exit 1
  * again. */
 static bool is_done(const struct runner *runner, struct experiment_cell *cell)
@@ -97,7 +110,6 @@ static bool is_done(const struct runner *runner, struct experiment_cell *cell)
 	char *path = g_build_filename(runner->directory, cell->run, "run.json", NULL);
 	char *command = run_command(cell->argv + 1);
 	char *sum = lab_file_sha256(cell->trace_path);
-	char *plugin = cell->plugin_path ? lab_file_sha256(cell->plugin_path) : NULL;
 	JsonParser *parser = json_parser_new();
 	bool done = false;
 
@@ -112,14 +124,14 @@ static bool is_done(const struct runner *runner, struct experiment_cell *cell)
 					     : NULL;
 		done = result && g_strcmp0(config_string(config, "command"), command) == 0 &&
 		       g_strcmp0(config_string(config, "trace_sha256"), sum) == 0 &&
-		       g_strcmp0(config_string(config, "frames_sha256"), plugin ? plugin : "") == 0;
+		       same_plugin(config, "frames_sha256", cell->frames_path) &&
+		       same_plugin(config, "heap_sha256", cell->heap_path);
 		if (done)
 			cell->exit = json_object_get_int_member(result, "violations") ||
 				     json_object_get_boolean_member(result, "digests_differ");
 	}
 	g_object_unref(parser);
 	g_free(sum);
-	g_free(plugin);
 	g_free(command);
 	g_free(path);
 	return done;
@@ -272,6 +284,8 @@ bool experiment_run(struct experiment *experiment, const struct experiment_optio
 		    lab_set_errno(error, runner.directory);
 	for (guint i = 0; fine && i < experiment->cells->len; i++) {
 		struct experiment_cell *cell = g_ptr_array_index(experiment->cells, i);
+		if (strcmp(cell->status, "skipped") == 0)
+			continue;
 		if (!options->repeat && is_done(&runner, cell))
 			cell->status = "done";
 		else if (i >= options->first && i <= options->last)

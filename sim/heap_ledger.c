@@ -19,6 +19,9 @@ struct heap_ledger {
 	GHashTable *site_index; /* struct site_key * -> 1 + index */
 	struct heap_size size[HEAP_SIZE_ORDERS];
 	struct heap_totals totals;
+	uint64_t operations, stride; /* a point every so many */
+	unsigned points;
+	struct heap_point point[HEAP_POINTS];
 };
 
 struct site_key {
@@ -57,6 +60,7 @@ struct heap_ledger *heap_ledger_new(uint64_t handles, uint64_t map_bytes,
 	ledger->bits_bytes = (map_bytes / WORD_BYTES + 2) * sizeof(uint64_t);
 	ledger->bits = sparse_new(ledger->bits_bytes);
 	ledger->handles = handles;
+	ledger->stride = 1;
 	ledger->object = g_try_new(struct heap_object, handles + 1);
 	ledger->sites = g_array_new(FALSE, TRUE, sizeof(struct heap_site));
 	ledger->site_index = g_hash_table_new_full(site_hash, site_equal, g_free, NULL);
@@ -134,6 +138,12 @@ static bool any_bit(const struct heap_ledger *ledger, uint64_t offset, uint64_t 
 	return false;
 }
 
+bool heap_ledger_covers(const struct heap_ledger *ledger, uint64_t offset, uint64_t bytes)
+{
+	return offset < ledger->map_bytes && bytes <= ledger->map_bytes - offset &&
+	       any_bit(ledger, offset, bytes);
+}
+
 static void set_bits(struct heap_ledger *ledger, uint64_t offset, uint64_t bytes, bool set)
 {
 	uint64_t at = offset >> GRANULE_SHIFT, end = (offset + bytes + 7) >> GRANULE_SHIFT;
@@ -208,8 +218,11 @@ static void count_handed(struct heap_ledger *ledger, const struct heap_object *o
 	site->usable_bytes += o->usable;
 	size->requested_bytes += o->bytes;
 	size->usable_bytes += o->usable;
-	ledger->totals.requested_bytes += o->bytes;
-	ledger->totals.handed_bytes += o->usable;
+	struct heap_totals *t = &ledger->totals;
+	t->requested_bytes += o->bytes;
+	t->handed_bytes += o->usable;
+	t->most_bytes = MAX(t->most_bytes, o->bytes);
+	t->least_bytes = t->least_bytes ? MIN(t->least_bytes, o->bytes) : o->bytes;
 }
 
 enum heap_verdict heap_ledger_take(struct heap_ledger *ledger, uint64_t handle,
@@ -285,11 +298,45 @@ void heap_ledger_held(struct heap_ledger *ledger, int64_t frames)
 	ledger->totals.held_frames += (uint64_t)frames;
 }
 
+static struct heap_point point_now(const struct heap_ledger *ledger)
+{
+	return (struct heap_point){ ledger->operations, ledger->totals.live_bytes,
+				    ledger->totals.held_frames };
+}
+
+/* When there are too many points every second one goes: distances stay equal. */
+static void note_point(struct heap_ledger *ledger)
+{
+	if (++ledger->operations % ledger->stride)
+		return;
+	if (ledger->points == HEAP_POINTS) {
+		ledger->points /= 2;
+		for (unsigned i = 0; i < ledger->points; i++)
+			ledger->point[i] = ledger->point[2 * i + 1];
+		ledger->stride *= 2;
+		if (ledger->operations % ledger->stride)
+			return;
+	}
+	ledger->point[ledger->points++] = point_now(ledger);
+}
+
+GArray *heap_ledger_points(const struct heap_ledger *ledger)
+{
+	GArray *points = g_array_new(FALSE, FALSE, sizeof(struct heap_point));
+	struct heap_point last = point_now(ledger);
+
+	g_array_append_vals(points, ledger->point, ledger->points);
+	if (last.operation % ledger->stride)
+		g_array_append_val(points, last);
+	return points;
+}
+
 void heap_ledger_tick(struct heap_ledger *ledger)
 {
 	struct heap_totals *t = &ledger->totals;
 	uint64_t held = t->held_frames << 12;
 
+	note_point(ledger);
 	if (t->live_bytes > t->peak_live_bytes) {
 		t->peak_live_bytes = t->live_bytes;
 		t->held_at_peak_live = held;

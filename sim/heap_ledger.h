@@ -57,11 +57,19 @@ struct heap_totals {
 	uint64_t live_objects, live_bytes, usable_bytes;
 	uint64_t allocs, frees, moved_cpu;
 	uint64_t requested_bytes, handed_bytes; /* sums over all allocations */
+	uint64_t least_bytes, most_bytes;	/* asked for and handed out; 0: none yet */
 	uint64_t held_frames;
 	uint64_t peak_live_bytes, held_at_peak_live; /* Wilson/Johnstone #2 */
 	uint64_t peak_held_bytes, live_at_peak_held; /* #3, #4 */
 	double ratio_sum;			     /* of M / L after each operation with L > 0 */
 	uint64_t ratio_count;
+};
+
+/* After an operation; as many as HEAP_POINTS at equal distances, the last one apart. */
+#define HEAP_POINTS 256u
+struct heap_point {
+	uint64_t operation; /* 1 .. */
+	uint64_t live_bytes, held_frames;
 };
 
 struct heap_ledger;
@@ -78,6 +86,8 @@ uint32_t heap_ledger_site(struct heap_ledger *ledger, uint64_t address, uint32_t
 const GArray *heap_ledger_sites(const struct heap_ledger *ledger); /* struct heap_site */
 const struct heap_size *heap_ledger_sizes(const struct heap_ledger *ledger);
 const struct heap_totals *heap_ledger_totals(const struct heap_ledger *ledger);
+/* Of the operations so far, the last one among them: a new array. */
+GArray *heap_ledger_points(const struct heap_ledger *ledger); /* struct heap_point */
 
 /* The heap handed out OBJECT (offset, bytes, usable, site, cpu filled in) for HANDLE. Anything but
  * HEAP_VERDICT_OK leaves the ledger as it was. */
@@ -96,6 +106,9 @@ void heap_ledger_failed(struct heap_ledger *ledger, uint32_t site, uint64_t byte
 void heap_ledger_held(struct heap_ledger *ledger, int64_t frames);
 /* After each operation: what is summed over time. */
 void heap_ledger_tick(struct heap_ledger *ledger);
+
+/* Whether any of [offset, offset + bytes) lies in a live object. */
+bool heap_ledger_covers(const struct heap_ledger *ledger, uint64_t offset, uint64_t bytes);
 
 /* What an object holds: bytes that depend on its handle and their place. verify() returns the first
  * byte in [0, bytes) that differs, or UINT64_MAX. */

@@ -24,7 +24,43 @@ static void add_double(JsonBuilder *json, const char *key, double value)
 	json_builder_add_double_value(json_builder_set_member_name(json, key), value);
 }
 
-JsonNode *heap_report_json(const struct replay_heap *heap)
+double heap_report_robson(const struct heap_totals *totals)
+{
+	double word = (double)totals->least_bytes, live = (double)totals->peak_live_bytes;
+	unsigned order = 0;
+
+	if (!totals->least_bytes)
+		return 0;
+	while (word * (double)(1ull << order) < (double)totals->most_bytes)
+		order++;
+	return live * (order / 2.0 + 1) - word * (double)(1ull << order) + word;
+}
+
+static void add_points(JsonBuilder *json, const GArray *points)
+{
+	json_builder_set_member_name(json, "over_time");
+	json_builder_begin_array(json);
+	for (guint i = 0; points && i < points->len; i++) {
+		const struct heap_point *point = &g_array_index(points, struct heap_point, i);
+		json_builder_begin_array(json);
+		json_builder_add_int_value(json, (gint64)point->operation);
+		json_builder_add_int_value(json, (gint64)point->live_bytes);
+		json_builder_add_int_value(json, (gint64)point->held_frames);
+		json_builder_end_array(json);
+	}
+	json_builder_end_array(json);
+}
+
+static void add_worst(JsonBuilder *json, const char *operation, const struct replay_worst *worst)
+{
+	g_autofree char *accesses = g_strdup_printf("worst_%s_accesses", operation);
+	g_autofree char *event = g_strdup_printf("worst_%s_event", operation);
+
+	add_int(json, accesses, worst->accesses);
+	add_int(json, event, worst->event);
+}
+
+JsonNode *heap_report_json(const struct replay_heap *heap, const struct replay_heap *probed)
 {
 	const struct heap_totals *t = &heap->totals;
 	JsonBuilder *json = json_builder_new();
@@ -37,6 +73,7 @@ JsonNode *heap_report_json(const struct replay_heap *heap)
 	add_int(json, "usable_bytes", t->usable_bytes);
 	add_int(json, "held_frames", t->held_frames);
 	add_int(json, "held_after_all_frames", heap->held_after_all);
+	add_int(json, "frame_requests", heap->frame_requests);
 	add_int(json, "peak_live_bytes", t->peak_live_bytes);
 	add_int(json, "peak_held_bytes", t->peak_held_bytes);
 	add_int(json, "state_bytes", heap->state_bytes);
@@ -55,6 +92,19 @@ JsonNode *heap_report_json(const struct replay_heap *heap)
 		   t->frees ? 100.0 * (double)t->moved_cpu / (double)t->frees : 0.0);
 	add_double(json, "metadata_bytes_per_object",
 		   ratio(heap->kept_bytes + heap->state_bytes, t->live_objects));
+	add_double(json, "metadata_bytes_per_object_at_peak",
+		   ratio(heap->metadata_at_peak, heap->objects_at_peak));
+	add_int(json, "least_bytes", t->least_bytes);
+	add_int(json, "most_bytes", t->most_bytes);
+	double bound = heap_report_robson(t);
+	add_double(json, "robson_bound_bytes", bound);
+	add_double(json, "peak_held_to_robson_bound",
+		   bound > 0 ? (double)t->peak_held_bytes / bound : 0.0);
+	if (probed) {
+		add_worst(json, "alloc", &probed->worst_alloc);
+		add_worst(json, "free", &probed->worst_free);
+	}
+	add_points(json, heap->points);
 	json_builder_end_object(json);
 	JsonNode *root = json_builder_get_root(json);
 	g_object_unref(json);

@@ -79,6 +79,7 @@ static struct table_layout i386_tables(const struct machine_config *config)
 		.own_slot = { pae ? 0xff800000 : 0xffc00000 },
 		.foreign_slot = { pae ? 0xff000000 : 0xff800000 },
 		.windows = { 0xfe000000 },
+		.high = { 0xfe400000 },
 		.directories = { 0xf8000000 },
 		.directories_max = 4096,
 	};
@@ -120,6 +121,14 @@ static uint64_t reachable_bytes(const struct machine_config *config)
 	return config->paging ? layout->direct_map_bytes : layout->boot_window_bytes;
 }
 
+/* And RAM that it can use: 4-byte entries name 4 GiB of frames, those of PAE 64. */
+static uint64_t usable_bytes(const struct machine_config *config)
+{
+	if (!config->highmem)
+		return reachable_bytes(config);
+	return machine_paging(config) == BOOT_PAGING_PAE ? 64 * GIB : 4 * GIB;
+}
+
 static bool normalise(struct machine *machine, GError **error)
 {
 	const GArray *map = machine->config->memory_map;
@@ -135,7 +144,7 @@ static bool normalise(struct machine *machine, GError **error)
 	}
 	machine->usable = g_array_sized_new(FALSE, TRUE, sizeof(struct frame_range), capacity);
 	g_array_set_size(machine->usable, capacity);
-	struct paddr limit = { MIN(reachable_bytes(machine->config), RAM_MAX_BYTES) };
+	struct paddr limit = { MIN(usable_bytes(machine->config), RAM_MAX_BYTES) };
 	int failed = memmap_normalise(entries, map->len, paddr_to_pfn(limit),
 				      (struct frame_range *)(void *)machine->usable->data, capacity,
 				      &normal);
@@ -248,6 +257,8 @@ static bool is_possible(const struct machine_config *config, GError **error)
 		problem = "the CPU has no PAE with NX";
 	else if (config->many_directories && !i386)
 		problem = "layout=directories is for i386";
+	else if (config->highmem && (!i386 || !config->paging))
+		problem = "highmem=on is for i386 with paging: elsewhere all RAM is in reach";
 	if (problem)
 		g_set_error(error, LAB_ERROR, LAB_ERROR_USAGE, "machine %s: %s", config->name,
 			    problem);
@@ -334,6 +345,48 @@ static uint32_t cpu_lacks(const struct mmu_features *has)
 	       (has->nx ? 0 : BOOT_NO_NX) | (has->page1g ? 0 : BOOT_NO_1G);
 }
 
+static unsigned find_option(const struct frame_ops *frames, const char *key)
+{
+	unsigned i = 0;
+
+	while (frames->options && frames->options[i].key &&
+	       strcmp(frames->options[i].key, key) != 0)
+		i++;
+	return frames->options && frames->options[i].key ? i : FRAME_OPTIONS_MAX;
+}
+
+/* With high memory, the kernel asks for frames of its own by zone, and the zone that it means ends
+ * where the direct map does. */
+static bool fit_zones(const struct machine *machine, const struct frame_ops *frames,
+		      struct frame_config *config, GError **error)
+{
+	const uint64_t direct_mib = reachable_bytes(machine->config) / MIB;
+	unsigned zones = find_option(frames, "zones"), low = find_option(frames, "low-mib");
+	const char *problem = NULL;
+
+	if (!machine->config->highmem)
+		return true;
+	if (frames->caps & FRAME_CAP_IN_FRAME)
+		problem = "keeps records in free frames, which the direct map must show";
+	else if (!(frames->caps & FRAME_CAP_ZONES) || zones == FRAME_OPTIONS_MAX ||
+		 low == FRAME_OPTIONS_MAX)
+		problem = "has no zone that ends where the direct map does (zoned-buddy has)";
+	else if (config->option[low] > direct_mib)
+		problem = "has a second zone that ends beyond the direct map (low-mib)";
+	if (problem) {
+		g_set_error(error, LAB_ERROR, LAB_ERROR_USAGE,
+			    "machine %s: highmem=on: the frame allocator %s %s",
+			    machine->config->name, frames->name, problem);
+		return false;
+	}
+	for (uint64_t i = 0; frames->options[zones].choices[i]; i++)
+		if (strcmp(frames->options[zones].choices[i], "i386") == 0)
+			config->option[zones] = i;
+	if (config->option[low] == 0)
+		config->option[low] = direct_mib;
+	return true;
+}
+
 bool machine_boot(struct machine *machine, machine_boot_fn boot_fn, const struct frame_ops *frames,
 		  const struct frame_config *frame_config, GError **error)
 {
@@ -346,11 +399,14 @@ bool machine_boot(struct machine *machine, machine_boot_fn boot_fn, const struct
 	params->direct_map = (struct vaddr){ machine->config->paging ? layout->direct_map
 								     : layout->boot_window };
 	params->direct_map_bytes = reachable_bytes(machine->config);
+	params->ram_bytes = usable_bytes(machine->config);
 	params->direct_leaf_bytes = machine->config->leaf_bytes;
 	params->cpu_lacks = cpu_lacks(&machine->config->mmu.features);
 	params->frames = frames;
 	params->ram_is_zero = true; /* a fresh memfd */
 	params->config = *frame_config;
+	if (!fit_zones(machine, frames, &params->config, error))
+		return false;
 	if (!trap_run(call_boot, &call, &report)) {
 		g_set_error(error, LAB_ERROR, LAB_ERROR_ALLOCATOR,
 			    "allocator error: %s died while booting: %s", frames->name,
@@ -366,6 +422,17 @@ bool machine_boot(struct machine *machine, machine_boot_fn boot_fn, const struct
 	machine->booted = true;
 	start_other_cpus(machine);
 	return true;
+}
+
+/* What of a range is in the direct map. */
+static struct frame_range direct_part(const struct machine *machine,
+				      const struct frame_range *range)
+{
+	uint64_t end = reachable_bytes(machine->config) >> X86_PAGE_SHIFT;
+
+	return (struct frame_range){ range->first,
+				     range->first.n < end ? MIN(range->frames, end - range->first.n)
+							  : 0 };
 }
 
 /* The simulated tables must say "linear" for what gets one host mapping: asked at every page that a
@@ -403,8 +470,12 @@ void machine_paging_changed(struct machine *machine)
 		mmu_set_code64(cpu, true);
 	ram_unmap(machine_pointer(machine, window),
 		  MIN(machine->ram.size, machine->layout->boot_window_bytes));
-	for (guint i = 0; i < machine->usable->len; i++)
-		map_direct(machine, &g_array_index(machine->usable, struct frame_range, i));
+	for (guint i = 0; i < machine->usable->len; i++) {
+		struct frame_range range = direct_part(
+			machine, &g_array_index(machine->usable, struct frame_range, i));
+		if (range.frames > 0)
+			map_direct(machine, &range);
+	}
 	machine->booted = true;
 }
 
@@ -419,7 +490,8 @@ const struct frame_range *machine_direct_range(const struct machine *machine, st
 {
 	uint64_t frame = paddr.a >> X86_PAGE_SHIFT;
 
-	if (va.a - machine->params.direct_map.a != paddr.a)
+	if (va.a - machine->params.direct_map.a != paddr.a ||
+	    paddr.a >= reachable_bytes(machine->config))
 		return NULL;
 	for (guint i = 0; i < machine->usable->len; i++) {
 		const struct frame_range *range =
@@ -433,11 +505,13 @@ const struct frame_range *machine_direct_range(const struct machine *machine, st
 void machine_populate(struct machine *machine, const GArray *ranges)
 {
 	for (guint i = 0; i < ranges->len; i++) {
-		const struct frame_range *range = &g_array_index(ranges, struct frame_range, i);
-		struct vaddr va = { machine->params.direct_map.a + pfn_to_paddr(range->first).a };
+		struct frame_range range =
+			direct_part(machine, &g_array_index(ranges, struct frame_range, i));
+		struct vaddr va = { machine->params.direct_map.a + pfn_to_paddr(range.first).a };
 		/* A kernel without MADV_POPULATE_WRITE (before 5.14) leaves the faults to be
 		 * counted. */
-		(void)madvise(machine_pointer(machine, va), range->frames << X86_PAGE_SHIFT,
-			      MADV_POPULATE_WRITE);
+		if (range.frames > 0)
+			(void)madvise(machine_pointer(machine, va), range.frames << X86_PAGE_SHIFT,
+				      MADV_POPULATE_WRITE);
 	}
 }

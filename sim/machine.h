@@ -58,6 +58,7 @@ struct machine_config {
 	uint32_t leaf_bytes;   /* of the direct map; 4096, 2 MiB or 4 MiB, 1 GiB */
 	bool paging;	       /* false: CR0.PG stays 0 (i386 only) */
 	enum boot_paging mode; /* of page tables; BOOT_PAGING_NONE: the architecture's own */
+	bool highmem;	       /* i386: RAM beyond the direct map is used, too */
 	bool many_directories; /* i386: a 512 MiB direct map, and room for 65,536 directories */
 	unsigned cpus;
 	uint32_t windows; /* live fills at most (window.h) */
@@ -86,12 +87,27 @@ struct machine_config *machine_config_from_map(const char *name, const GArray *m
 struct machine_config *machine_config_copy(const struct machine_config *config);
 void machine_config_free(struct machine_config *config);
 /* `--set machine.KEY=VALUE`: arch (x86_64, i386), leaf (4K, 2M, 4M, 1G), paging (on, off, 32, pae,
- * 4level, 5level), layout (classic, directories), cpu (mmu preset), windows (fills), stale-check
- * (on, off), mmu.FIELD. */
+ * 4level, 5level), layout (classic, directories), highmem (on, off), cpu (mmu preset), windows
+ * (fills), stale-check (on, off), mmu.FIELD. */
 bool machine_config_set(struct machine_config *config, const char *key, const char *value,
 			GError **error);
 /* Cuts or extends the highest usable ranges so that usable RAM adds up to BYTES (whole frames). */
 bool machine_config_resize(struct machine_config *config, uint64_t bytes, GError **error);
+
+/* What kernel code does for the sake of a CPU's caches, or that empties them. */
+enum machine_invalidation_kind {
+	INVALIDATION_PAGE = 0,	/* INVLPG */
+	INVALIDATION_SHOOTDOWN, /* of PAGES pages from VA on, on another CPU */
+	INVALIDATION_FLUSH,	/* CR3 with the value that it has */
+	INVALIDATION_LOAD,	/* CR3 with another one */
+};
+
+struct machine_invalidation {
+	enum machine_invalidation_kind kind;
+	unsigned cpu; /* whose caches */
+	struct vaddr va;
+	uint64_t pages;
+};
 
 struct machine {
 	struct machine_config *config;
@@ -115,10 +131,11 @@ struct machine {
 	struct boot_result boot;
 	GArray *usable; /* struct frame_range: the normalised map, before boot took anything */
 	struct machine_invalidations {
-		uint64_t issued;	  /* INVLPGs and shootdowns */
-		uint64_t skip;		  /* for tests: the one with this number, from 1, is lost */
 		uint64_t invlpg, flushes; /* by kernel code, stale-check on */
 		uint64_t invlpg_superfluous, flushes_superfluous; /* that dropped nothing stale */
+		/* For tests, else NULL: asked before each. True: it is lost; a load never is. */
+		bool (*lose)(void *context, const struct machine_invalidation *what);
+		void *context;
 	} invalidations;
 };
 

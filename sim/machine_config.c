@@ -7,6 +7,7 @@
 #include "sim/machine_file.h"
 #include "sim/size.h"
 #include "workloads/memory_map.h"
+#include "workloads/small_file.h"
 
 #define KIB 1024ull
 #define MIB (1024 * KIB)
@@ -78,7 +79,7 @@ static struct machine_config *config_from_file(const char *path, GError **error)
 	g_autofree char *text = NULL, *name = g_path_get_basename(memory_map_file(path));
 
 	/* What cannot be read is complained of where memory maps are. */
-	if (g_file_get_contents(path, &text, NULL, NULL) && machine_file_is(text))
+	if (small_file_read(path, &text, NULL, NULL) && machine_file_is(text))
 		return machine_file_parse(path, text, error);
 	GArray *map = memory_map_load(path, error);
 	return map ? config_new(name, MACHINE_X86_64, map) : NULL;
@@ -199,6 +200,16 @@ static bool set_layout(struct machine_config *config, const char *value)
 	return config->many_directories || strcmp(value, "classic") == 0;
 }
 
+static bool set_highmem(struct machine_config *config, const char *value)
+{
+	bool on;
+
+	if (!set_switch(value, &on))
+		return false;
+	config->highmem = on;
+	return true;
+}
+
 static bool set_stale_check(struct machine_config *config, const char *value)
 {
 	bool on;
@@ -241,6 +252,7 @@ bool machine_config_set(struct machine_config *config, const char *key, const ch
 		{ "cpu", set_cpu, "tiny, pentium, skylake or zen4" },
 		{ "paging", set_paging, "on, off, 32, pae, 4level or 5level" },
 		{ "layout", set_layout, "classic or directories" },
+		{ "highmem", set_highmem, "on or off" },
 		{ "windows", set_windows, "16 to 16384" },
 		{ "stale-check", set_stale_check, "on or off" },
 	};

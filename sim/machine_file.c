@@ -2,18 +2,13 @@
 
 #include <string.h>
 
-#include "sim/lab.h"
+#include "sim/ini.h"
 #include "sim/size.h"
 #include "workloads/memory_map.h"
 
-struct machine_file {
-	const char *path, *text;
-	GKeyFile *keys;
-};
-
 /* In this order, whatever the file's: arch decides about leaf. */
-static const char *const machine_keys[] = { "arch",   "cpu",	 "paging",     "leaf",
-					    "layout", "windows", "stale-check" };
+static const char *const machine_keys[] = { "arch",   "cpu",	 "paging",  "leaf",
+					    "layout", "highmem", "windows", "stale-check" };
 static const char *const other_machine_keys[] = { "name", "ram" };
 
 bool machine_file_is(const char *text)
@@ -29,61 +24,28 @@ bool machine_file_is(const char *text)
 	return false;
 }
 
-/* ---- where a key stands ---- */
-
-static bool is_key_line(const char *line, const char *key)
-{
-	gsize length = strlen(key);
-
-	if (!g_str_has_prefix(line, key))
-		return false;
-	line += length;
-	return line[strspn(line, " \t")] == '=';
-}
-
-/* KEY NULL: the group's own line. GKeyFile has already said that it is there. */
-static unsigned line_of(const struct machine_file *file, const char *group, const char *key)
-{
-	char **lines = g_strsplit(file->text, "\n", -1);
-	char *header = g_strdup_printf("[%s]", group);
-	bool inside = false;
-	unsigned found = 0;
-
-	for (unsigned i = 0; lines[i]; i++) {
-		char *line = g_strstrip(lines[i]);
-		if (*line == '[')
-			inside = strcmp(line, header) == 0;
-		if (inside && (key ? is_key_line(line, key) : *line == '['))
-			found = i + 1;
-	}
-	g_free(header);
-	g_strfreev(lines);
-	return found;
-}
-
-static bool complain(const struct machine_file *file, const char *group, const char *key,
+static bool complain(const struct ini *file, const char *group, const char *key,
 		     const char *problem, GError **error)
 {
-	return lab_usage(error, "%s:%u: %s%s%s", file->path, line_of(file, group, key),
+	return lab_usage(error, "%s:%u: %s%s%s", file->path, ini_line(file, group, key),
 			 key ? key : group, ": ", problem);
 }
 
 /* ---- groups ---- */
 
-static bool set_machine_key(const struct machine_file *file, struct machine_config *config,
-			    const char *key, GError **error)
+static bool set_machine_key(const struct ini *file, struct machine_config *config, const char *key,
+			    GError **error)
 {
 	g_autofree char *value = g_key_file_get_string(file->keys, "machine", key, NULL);
 	g_autoptr(GError) problem = NULL;
 
 	if (!value || machine_config_set(config, key, value, &problem))
 		return true;
-	return lab_usage(error, "%s:%u: %s", file->path, line_of(file, "machine", key),
+	return lab_usage(error, "%s:%u: %s", file->path, ini_line(file, "machine", key),
 			 problem->message);
 }
 
-static bool set_machine(const struct machine_file *file, struct machine_config *config,
-			GError **error)
+static bool set_machine(const struct ini *file, struct machine_config *config, GError **error)
 {
 	for (gsize i = 0; i < G_N_ELEMENTS(machine_keys); i++)
 		if (!set_machine_key(file, config, machine_keys[i], error))
@@ -91,7 +53,7 @@ static bool set_machine(const struct machine_file *file, struct machine_config *
 	return true;
 }
 
-static bool set_mmu(const struct machine_file *file, struct machine_config *config, GError **error)
+static bool set_mmu(const struct ini *file, struct machine_config *config, GError **error)
 {
 	g_auto(GStrv) keys = g_key_file_get_keys(file->keys, "mmu", NULL, NULL);
 
@@ -111,7 +73,7 @@ static bool set_mmu(const struct machine_file *file, struct machine_config *conf
 	return !problem || complain(file, keys ? "mmu" : "machine", NULL, problem, error);
 }
 
-static GArray *read_memory_map(const struct machine_file *file, GError **error)
+static GArray *read_memory_map(const struct ini *file, GError **error)
 {
 	g_autofree char *value = g_key_file_get_string(file->keys, "memory", "e820", NULL);
 
@@ -119,7 +81,7 @@ static GArray *read_memory_map(const struct machine_file *file, GError **error)
 		return NULL;
 	if (strchr(value, '[')) {
 		g_autofree char *name =
-			g_strdup_printf("%s:%u", file->path, line_of(file, "memory", "e820"));
+			g_strdup_printf("%s:%u", file->path, ini_line(file, "memory", "e820"));
 		g_auto(GStrv) parts = g_strsplit(value, ";", -1);
 		for (char **part = parts; *part; part++)
 			g_strstrip(*part);
@@ -135,7 +97,7 @@ static GArray *read_memory_map(const struct machine_file *file, GError **error)
 	return memory_map_load(whole, error);
 }
 
-static struct machine_config *make_memory(const struct machine_file *file, GError **error)
+static struct machine_config *make_memory(const struct ini *file, GError **error)
 {
 	g_autofree char *ram = g_key_file_get_string(file->keys, "machine", "ram", NULL);
 	g_autofree char *name = g_key_file_get_string(file->keys, "machine", "name", NULL);
@@ -181,7 +143,7 @@ static bool is_known(const char *group, const char *key)
 	return false;
 }
 
-static bool check_names(const struct machine_file *file, GError **error)
+static bool check_names(const struct ini *file, GError **error)
 {
 	g_auto(GStrv) groups = g_key_file_get_groups(file->keys, NULL);
 
@@ -198,23 +160,25 @@ static bool check_names(const struct machine_file *file, GError **error)
 	return true;
 }
 
-struct machine_config *machine_file_parse(const char *path, const char *text, GError **error)
+static struct machine_config *make(const struct ini *file, GError **error)
 {
-	g_autoptr(GKeyFile) keys = g_key_file_new();
-	g_autoptr(GError) problem = NULL;
-	struct machine_file file = { path, text, keys };
+	struct machine_config *config = make_memory(file, error);
 
-	if (!g_key_file_load_from_data(keys, text, strlen(text), G_KEY_FILE_NONE, &problem)) {
-		lab_usage(error, "%s: %s", path, problem->message);
-		return NULL;
-	}
-	if (!check_names(&file, error))
-		return NULL;
-	struct machine_config *config = make_memory(&file, error);
 	if (!config)
 		return NULL;
-	if (set_machine(&file, config, error) && set_mmu(&file, config, error))
+	if (set_machine(file, config, error) && set_mmu(file, config, error))
 		return config;
 	machine_config_free(config);
 	return NULL;
+}
+
+struct machine_config *machine_file_parse(const char *path, const char *text, GError **error)
+{
+	struct machine_config *config = NULL;
+	struct ini file;
+
+	if (ini_parse(&file, path, text, LAB_ERROR_USAGE, error) && check_names(&file, error))
+		config = make(&file, error);
+	ini_clear(&file);
+	return config;
 }

@@ -8,11 +8,31 @@
 #include <unistd.h>
 
 #include "alloc/frame/plugin.h"
+#include "alloc/heap/plugin.h"
 #include "sim/check_trial.h"
 #include "sim/lab.h"
 
 #define PROBED	    "probed_"
 #define OPEN_CPU_MS 5000 /* the dynamic linker, on a file that may be damaged */
+#define SIZES	    5
+
+/* What a plugin's symbol leads to begins with the version and the sizes of what crosses. */
+struct header {
+	uint32_t abi;
+	uint32_t bytes[SIZES]; /* ops, config, request, stats, map */
+	const void *ops;
+};
+_Static_assert(offsetof(struct header, ops) == offsetof(struct kmemlab_plugin, frames) &&
+		       offsetof(struct header, ops) == offsetof(struct kmemlab_heap_plugin, heap),
+	       "both kinds of plugin begin alike");
+
+/* A slot that a plugin can fill. */
+struct kind {
+	const char *symbol, *probed_symbol, *macro;
+	uint32_t bytes[SIZES];
+	bool (*check_ops)(const char *path, const void *ops, GError **error);
+	bool (*same)(const void *native, const void *probed);
+};
 
 static bool fail(GError **error, const char *path, const char *format, ...) G_GNUC_PRINTF(3, 4);
 static bool fail(GError **error, const char *path, const char *format, ...)
@@ -37,6 +57,7 @@ bool plugin_is_path(const char *name)
 struct object {
 	const char *path;
 	Elf *elf;
+	const struct kind *kind;
 	uint64_t bytes;
 	bool has_plugin;
 	GError **error;
@@ -107,8 +128,8 @@ static bool check_symbols(struct object *object, Elf_Scn *section, const GElf_Sh
 		if (symbol.st_shndx == SHN_UNDEF && !may_ask_for(name))
 			return fail(object->error, object->path,
 				    "asks for '%s', which alloc/port.h does not offer", name);
-		if (symbol.st_shndx != SHN_UNDEF && strcmp(name, KMEMLAB_PLUGIN_SYMBOL) == 0)
-			object->has_plugin = symbol.st_size >= sizeof(uint32_t) &&
+		if (symbol.st_shndx != SHN_UNDEF && strcmp(name, object->kind->symbol) == 0)
+			object->has_plugin = symbol.st_size >= sizeof(struct header) &&
 					     GELF_ST_TYPE(symbol.st_info) == STT_OBJECT;
 	}
 	return true;
@@ -183,15 +204,14 @@ static bool check_sections(struct object *object)
 		return fail(object->error, object->path,
 			    "has no section headers, so that it cannot be examined");
 	if (!object->has_plugin)
-		return fail(object->error, object->path,
-			    "has no symbol " KMEMLAB_PLUGIN_SYMBOL
-			    ": KMEMLAB_FRAMES_PLUGIN(ops) defines it");
+		return fail(object->error, object->path, "has no symbol %s: %s(ops) defines it",
+			    object->kind->symbol, object->kind->macro);
 	return true;
 }
 
-static bool examine(const char *path, GError **error)
+static bool examine(const char *path, const struct kind *kind, GError **error)
 {
-	struct object object = { .path = path, .error = error };
+	struct object object = { .path = path, .kind = kind, .error = error };
 	int file = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (file < 0)
@@ -234,54 +254,118 @@ static bool check_option(const struct frame_option *option)
 	return false;
 }
 
-static bool check_ops(const char *path, const struct frame_ops *ops, GError **error)
+/* What both kinds of ops have: names, capabilities among those that NAMES knows, settings. */
+static bool check_common(const char *path, const char *const texts[3], unsigned caps,
+			 const char *const *names, const struct frame_option *options,
+			 const char *missing, GError **error)
 {
 	unsigned known = 0;
 
-	if (!ops)
-		return fail(error, path, "the plugin has no ops");
-	if (!ops->name || !*ops->name || !ops->id || !ops->summary)
+	if (!texts[0] || !*texts[0] || !texts[1] || !texts[2])
 		return fail(error, path, "the ops have no name, id or summary");
-	const char *missing = missing_function(ops);
 	if (missing)
-		return fail(error, path, "the ops of %s have no function '%s'", ops->name, missing);
-	for (unsigned bit = 0; frame_cap_names[bit]; bit++)
+		return fail(error, path, "the ops of %s have no function '%s'", texts[0], missing);
+	for (unsigned bit = 0; names[bit]; bit++)
 		known |= 1u << bit;
-	if (ops->caps & ~known)
+	if (caps & ~known)
 		return fail(error, path, "the ops of %s claim unknown capabilities (0x%x)",
-			    ops->name, ops->caps & ~known);
-	for (unsigned i = 0; ops->options && ops->options[i].key; i++) {
+			    texts[0], caps & ~known);
+	for (unsigned i = 0; options && options[i].key; i++) {
 		if (i == FRAME_OPTIONS_MAX)
-			return fail(error, path, "%s has more than %d settings", ops->name,
+			return fail(error, path, "%s has more than %d settings", texts[0],
 				    FRAME_OPTIONS_MAX);
-		if (!check_option(&ops->options[i]))
+		if (!check_option(&options[i]))
 			return fail(error, path,
 				    "%s: the default of the setting '%s' is not possible, or it "
 				    "has no help",
-				    ops->name, ops->options[i].key);
+				    texts[0], options[i].key);
 	}
 	return true;
 }
 
-static bool check_plugin(const char *path, const struct kmemlab_plugin *plugin, GError **error)
+static bool check_frame_ops(const char *path, const void *data, GError **error)
 {
-	if (plugin->abi != KMEMLAB_PLUGIN_ABI)
-		return fail(error, path,
-			    "was built for plugin ABI %u, and this kmemlab has %u: build it again",
-			    plugin->abi, KMEMLAB_PLUGIN_ABI);
-	if (plugin->ops_bytes != sizeof(struct frame_ops) ||
-	    plugin->config_bytes != sizeof(struct frame_config) ||
-	    plugin->request_bytes != sizeof(struct frame_request) ||
-	    plugin->stats_bytes != sizeof(struct frame_stats) ||
-	    plugin->map_bytes != sizeof(struct memmap))
-		return fail(error, path,
-			    "was built against other headers than this kmemlab's: build it again");
-	return check_ops(path, plugin->frames, error);
+	const struct frame_ops *ops = data;
+	const char *const texts[] = { ops->name, ops->id, ops->summary };
+
+	return check_common(path, texts, ops->caps, frame_cap_names, ops->options,
+			    missing_function(ops), error);
 }
 
-static bool same_ops(const struct frame_ops *a, const struct frame_ops *b)
+static bool same_frames(const void *native, const void *probed)
 {
+	const struct frame_ops *a = native, *b = probed;
+
 	return strcmp(a->name, b->name) == 0 && a->caps == b->caps && !a->options == !b->options;
+}
+
+static const char *missing_heap_function(const struct heap_ops *ops)
+{
+	return !ops->state_bytes				  ? "state_bytes"
+	       : !ops->init					  ? "init"
+	       : !ops->alloc					  ? "alloc"
+	       : !ops->free					  ? "free"
+	       : !ops->usable					  ? "usable"
+	       : !ops->stats					  ? "stats"
+	       : !ops->walk					  ? "walk"
+	       : !ops->check					  ? "check"
+	       : (ops->caps & HEAP_CAP_TAGS) && !ops->tag	  ? "tag"
+	       : (ops->caps & HEAP_CAP_RESIZE) && !ops->resize	  ? "resize"
+	       : (ops->caps & HEAP_CAP_CACHES) && !ops->cache_new ? "cache_new"
+	       : (ops->caps & HEAP_CAP_COLLECTS) && !ops->collect ? "collect"
+								  : NULL;
+}
+
+static bool check_heap_ops(const char *path, const void *data, GError **error)
+{
+	const struct heap_ops *ops = data;
+	const char *const texts[] = { ops->name, ops->id, ops->summary };
+
+	return check_common(path, texts, ops->caps, heap_cap_names, ops->options,
+			    missing_heap_function(ops), error);
+}
+
+static bool same_heap(const void *native, const void *probed)
+{
+	const struct heap_ops *a = native, *b = probed;
+
+	return strcmp(a->name, b->name) == 0 && a->caps == b->caps && !a->options == !b->options;
+}
+
+static const struct kind frames_kind = {
+	.symbol = KMEMLAB_PLUGIN_SYMBOL,
+	.probed_symbol = PROBED KMEMLAB_PLUGIN_SYMBOL,
+	.macro = "KMEMLAB_FRAMES_PLUGIN",
+	.bytes = { sizeof(struct frame_ops), sizeof(struct frame_config),
+		   sizeof(struct frame_request), sizeof(struct frame_stats),
+		   sizeof(struct memmap) },
+	.check_ops = check_frame_ops,
+	.same = same_frames,
+};
+
+static const struct kind heap_kind = {
+	.symbol = KMEMLAB_HEAP_PLUGIN_SYMBOL,
+	.probed_symbol = PROBED KMEMLAB_HEAP_PLUGIN_SYMBOL,
+	.macro = "KMEMLAB_HEAP_PLUGIN",
+	.bytes = { sizeof(struct heap_ops), sizeof(struct heap_config), sizeof(struct heap_request),
+		   sizeof(struct heap_stats), sizeof(struct memmap) },
+	.check_ops = check_heap_ops,
+	.same = same_heap,
+};
+
+static bool check_plugin(const char *path, const struct kind *kind, const struct header *header,
+			 GError **error)
+{
+	if (header->abi != KMEMLAB_PLUGIN_ABI)
+		return fail(error, path,
+			    "was built for plugin ABI %u, and this kmemlab has %u: build it again",
+			    header->abi, KMEMLAB_PLUGIN_ABI);
+	if (memcmp(header->bytes, kind->bytes, sizeof(kind->bytes)) != 0)
+		return fail(error, path,
+			    "was built against other headers than this kmemlab's: build it again");
+	if (!header->ops)
+		return fail(error, path, "the plugin has no ops");
+	return kind->check_ops(path, header->ops, error);
 }
 
 /* ---- loading ---- */
@@ -300,13 +384,13 @@ static bool opens(void *path)
 	return open_object(path) != NULL;
 }
 
-bool plugin_load(const char *path, const struct frame_ops *frames[PASSES], GError **error)
+static bool load(const char *path, const struct kind *kind, const void *ops[PASSES], GError **error)
 {
-	static const char *const symbols[PASSES] = {
-		[PASS_NATIVE] = KMEMLAB_PLUGIN_SYMBOL, [PASS_PROBED] = PROBED KMEMLAB_PLUGIN_SYMBOL
+	const char *const symbols[PASSES] = {
+		[PASS_NATIVE] = kind->symbol, [PASS_PROBED] = kind->probed_symbol
 	};
 
-	if (!examine(path, error))
+	if (!examine(path, kind, error))
 		return false;
 	/* A damaged file can be the dynamic linker's end. */
 	bool opened = trial_guard(opens, (void *)(uintptr_t)path, OPEN_CPU_MS);
@@ -316,15 +400,37 @@ bool plugin_load(const char *path, const struct frame_ops *frames[PASSES], GErro
 		return fail(error, path, "cannot be loaded%s%s", why ? ": " : "", why ? why : "");
 	}
 	for (unsigned pass = 0; pass < PASSES; pass++) {
-		const struct kmemlab_plugin *plugin = dlsym(handle, symbols[pass]);
-		frames[pass] = NULL;
-		if (!plugin && pass == PASS_PROBED)
+		const struct header *header = dlsym(handle, symbols[pass]);
+		ops[pass] = NULL;
+		if (!header && pass == PASS_PROBED)
 			continue;
-		if (!plugin || !check_plugin(path, plugin, error))
+		if (!header || !check_plugin(path, kind, header, error))
 			return false;
-		frames[pass] = plugin->frames;
+		ops[pass] = header->ops;
 	}
-	if (frames[PASS_PROBED] && !same_ops(frames[PASS_NATIVE], frames[PASS_PROBED]))
+	if (ops[PASS_PROBED] && !kind->same(ops[PASS_NATIVE], ops[PASS_PROBED]))
 		return fail(error, path, "its native and its probed half are not the same system");
+	return true;
+}
+
+bool plugin_load(const char *path, const struct frame_ops *frames[PASSES], GError **error)
+{
+	const void *ops[PASSES];
+
+	if (!load(path, &frames_kind, ops, error))
+		return false;
+	for (unsigned pass = 0; pass < PASSES; pass++)
+		frames[pass] = ops[pass];
+	return true;
+}
+
+bool plugin_load_heap(const char *path, const struct heap_ops *heap[PASSES], GError **error)
+{
+	const void *ops[PASSES];
+
+	if (!load(path, &heap_kind, ops, error))
+		return false;
+	for (unsigned pass = 0; pass < PASSES; pass++)
+		heap[pass] = ops[pass];
 	return true;
 }

@@ -99,20 +99,37 @@ void port_write_cr0(uint64_t value)
 	written(mmu_write_cr0(cpu(), value), "CR0", value);
 }
 
-/* The same value again: there is no other reason than what it drops. */
-static void audit_flush(uint64_t value)
+/* A test wants to see what becomes of it. */
+static bool is_lost(enum machine_invalidation_kind kind, unsigned target, struct vaddr va,
+		    uint64_t pages)
+{
+	const struct machine_invalidations *i = &current->invalidations;
+	struct machine_invalidation what = { kind, target, va, pages };
+
+	return i->lose && i->lose(i->context, &what);
+}
+
+static void audit_flush(void)
 {
 	struct machine_invalidations *count = &current->invalidations;
 
-	if (!current->config->stale_check || value != mmu_read_cr3(cpu()))
+	if (!current->config->stale_check)
 		return;
 	count->flushes++;
 	count->flushes_superfluous += !invalidation_flush_is_owed(cpu());
 }
 
+/* The same value again: there is no other reason than what it drops. */
 void port_write_cr3(uint64_t value)
 {
-	audit_flush(value);
+	bool flush = value == mmu_read_cr3(cpu());
+
+	if (flush)
+		audit_flush();
+	if (is_lost(flush ? INVALIDATION_FLUSH : INVALIDATION_LOAD, machine_cpu(current),
+		    (struct vaddr){ 0 }, 0) &&
+	    flush)
+		return;
 	written(mmu_write_cr3(cpu(), value), "CR3", value);
 }
 
@@ -134,7 +151,7 @@ void port_invlpg(struct vaddr va)
 		count->invlpg++;
 		count->invlpg_superfluous += !invalidation_is_owed(cpu(), va);
 	}
-	if (++count->issued != count->skip)
+	if (!is_lost(INVALIDATION_PAGE, machine_cpu(current), va, 1))
 		mmu_invlpg(cpu(), va);
 }
 
@@ -149,7 +166,7 @@ void port_shootdown(unsigned target, struct vaddr va, uint64_t pages)
 					 .va = va,
 					 .pages = pages };
 
-	if (++current->invalidations.issued != current->invalidations.skip)
+	if (!is_lost(INVALIDATION_SHOOTDOWN, target, va, pages))
 		mmu_post_shootdown(current->cpu[target], &request);
 }
 

@@ -15,6 +15,7 @@
 #define LINE_SHIFT 6
 #define LINE_SLOTS 1024u /* power of two; lines of one operation beyond this are counted as new */
 #define LINE_TRIES 8u
+#define CONSTANTS  4u /* read-only segments that are known; kernel code reads two or three */
 
 struct line_slot {
 	uint64_t line;
@@ -44,13 +45,18 @@ static _Thread_local struct watch {
 	GHashTable *reported;	   /* return addresses */
 	struct stale_watch *stale; /* NULL: not asked for */
 	const void *caller;	   /* of the access that is being translated; NULL: none of ours */
+	/* Read-only segments that were read last, the oldest of them next to go. */
+	struct segment {
+		uintptr_t first, bytes;
+	} constant[CONSTANTS];
+	unsigned oldest;
 } watch;
 
 /* ---- segments of this program that are read-only ---- */
 
 struct segment_query {
 	uintptr_t address;
-	bool found;
+	struct segment found; /* bytes 0: none */
 };
 
 static int in_read_only_segment(struct dl_phdr_info *info, size_t size, void *data)
@@ -63,17 +69,23 @@ static int in_read_only_segment(struct dl_phdr_info *info, size_t size, void *da
 		bool constant = header->p_type == PT_GNU_RELRO ||
 				(header->p_type == PT_LOAD && !(header->p_flags & PF_W));
 		if (constant && query->address - first < header->p_memsz)
-			query->found = true;
+			query->found = (struct segment){ first, header->p_memsz };
 	}
-	return query->found;
+	return query->found.bytes != 0;
 }
 
+/* They do not change while a machine runs: what is loaded stays. */
 static bool is_read_only(uintptr_t address)
 {
 	struct segment_query query = { .address = address };
 
-	dl_iterate_phdr(in_read_only_segment, &query);
-	return query.found;
+	for (unsigned i = 0; i < CONSTANTS; i++)
+		if (address - watch.constant[i].first < watch.constant[i].bytes)
+			return true;
+	if (!dl_iterate_phdr(in_read_only_segment, &query))
+		return false;
+	watch.constant[watch.oldest++ % CONSTANTS] = query.found;
+	return true;
 }
 
 static void find_stack(void)
@@ -253,6 +265,16 @@ void probe_heap(bool heap)
 	watch.heap = heap;
 }
 
+bool probe_in_heap(void)
+{
+	return watch.heap;
+}
+
+void probe_set_observer(const struct probe_observer *observer)
+{
+	watch.probe.observer = observer;
+}
+
 bool probe_interrupt(unsigned limit_ms)
 {
 	if (watch.phase == PROBE_OFF)
@@ -388,7 +410,8 @@ static void judge(uint64_t paddr, unsigned kind, unsigned bytes, const void *cal
 
 static void touch(uint64_t paddr, unsigned kind, unsigned bytes, const void *caller)
 {
-	if (watch.probe.observer && kind != MMU_READ && watch.phase == PROBE_RUN)
+	if (watch.probe.observer && watch.probe.observer->write && kind != MMU_READ &&
+	    watch.phase == PROBE_RUN)
 		watch.probe.observer->write(watch.probe.observer->context, paddr, bytes);
 	if (watch.stale && kind != MMU_READ)
 		stale_watch_store(watch.stale, paddr, bytes, caller);

@@ -65,7 +65,7 @@ struct probe_observer {
 	/* Before anything is done about the access; POINTER is the kernel's. */
 	void (*access)(void *context, const void *pointer, unsigned kind, unsigned bytes,
 		       const void *caller);
-	/* The access is about to write BYTES, in one page, at PADDR. */
+	/* The access is about to write BYTES, in one page, at PADDR. May be NULL. */
 	void (*write)(void *context, uint64_t paddr, unsigned bytes);
 	void *context;
 };
@@ -83,6 +83,8 @@ struct probe {
 void probe_begin(const struct probe *probe);
 void probe_set_ledger(const struct ledger *ledger);
 void probe_end(void);
+/* The same as probe.observer, later. */
+void probe_set_observer(const struct probe_observer *observer);
 
 /* Forgets which source lines were reported. */
 void probe_report_again(void);
@@ -100,6 +102,7 @@ enum probe_phase probe_change_phase(enum probe_phase phase);
  * may touch the frames it got (OWNER in the ledger), its state, and nothing else. */
 void probe_heap_owners(uint32_t owner, uint32_t state_owner);
 void probe_heap(bool heap);
+bool probe_in_heap(void);
 
 /* From a signal handler on this thread: the operation under way hangs, and the next access that it
  * makes shall end it. False: nothing is being watched. */

@@ -93,6 +93,18 @@ static void replay_event(struct session *session, const struct event *event)
 	}
 }
 
+/* Objects that are alive before event 0: of a piece cut out of a trace. */
+static void start_objects(struct session *session)
+{
+	struct event event;
+
+	trace_reader_rewind(session->reader);
+	while (going_on(session) &&
+	       trace_reader_next_start(session->reader, &event, &session->error) > 0)
+		if (event.kind == EVENT_HEAP_ALLOC)
+			replay_event(session, &event);
+}
+
 static void audit(struct session *session)
 {
 	session_audit(session);
@@ -147,6 +159,9 @@ static void replay_block(struct session *session, const struct event *events, in
 
 static int next_block(struct session *session, const struct event **events)
 {
+	/* Decoding alone touches no new memory, and to ask the host is a system call. */
+	if (!trace_reader_at_block_end(session->reader))
+		return trace_reader_next_block(session->reader, events, &session->error);
 	uint64_t before = timer_minor_faults();
 	int count = trace_reader_next_block(session->reader, events, &session->error);
 
@@ -171,6 +186,12 @@ static void keep_heap_result(struct session *session)
 
 	kept->totals = *heap_ledger_totals(session->heap->ledger);
 	memcpy(kept->sizes, heap_ledger_sizes(session->heap->ledger), sizeof(kept->sizes));
+	kept->frame_requests = session->heap->frame_requests;
+	kept->points = heap_ledger_points(session->heap->ledger);
+	kept->metadata_at_peak = session->heap->metadata_at_peak;
+	kept->objects_at_peak = session->heap->objects_at_peak;
+	kept->worst_alloc = session->heap->worst_alloc;
+	kept->worst_free = session->heap->worst_free;
 	kept->state_bytes = session->heap->state_bytes;
 	kept->kept_bytes = session->heap->kept_bytes;
 	kept->sites = g_array_new(FALSE, FALSE, sizeof(struct heap_site));
@@ -205,6 +226,8 @@ static void run_start(struct session *session, struct frame_ops *watched)
 		session_heap_start(session, watched);
 	else
 		session_start_state(session);
+	if (session->heap && !session->error)
+		start_objects(session);
 	if (!session->error)
 		audit(session);
 }
@@ -463,6 +486,10 @@ static bool prepare(struct session *session, GError **error)
 	}
 	if (!name_start_handles(session, error))
 		return false;
+	if (config->heap[session->pass] && session->machine->config->highmem)
+		return lab_usage(error,
+				 "machine %s: highmem=on: kernel heaps keep to the direct map",
+				 session->machine->config->name);
 	if (config->heap[session->pass] && !prepare_heap(session, meta, error))
 		return false;
 	if (!session->recorder)
@@ -470,7 +497,8 @@ static bool prepare(struct session *session, GError **error)
 	session->demand = demand_new(machine_huge_order(session->machine->config));
 	session->meter.windows = session->machine->windows;
 	/* Frame allocators keep to the direct map; calibrating takes a tenth of a second. */
-	if (session->heap && session->pass == PASS_NATIVE && recorder_timed(session->recorder))
+	if ((session->heap || config->spaces) && session->pass == PASS_NATIVE &&
+	    recorder_timed(session->recorder))
 		session->meter.cost = window_cost_get();
 	struct recorder_view view = {
 		.ledger = session->ledger,
@@ -571,6 +599,7 @@ void replay_result_clear(struct replay_result *result)
 	g_clear_pointer(&result->violation_list, g_ptr_array_unref);
 	g_clear_pointer(&result->metrics, g_free);
 	g_clear_pointer(&result->heap.sites, g_array_unref);
+	g_clear_pointer(&result->heap.points, g_array_unref);
 	g_clear_pointer(&result->heap.caches, g_ptr_array_unref);
 	contiguity_clear(&result->spaces.contiguity);
 	space_series_fini(&result->spaces.series);

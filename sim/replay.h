@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "sim/fixture.h"
+#include "sim/heap_guard.h"
 #include "sim/heap_ledger.h"
 #include "sim/kernel.h"
 #include "sim/probe.h"
@@ -36,6 +37,9 @@ struct replay_config {
 	struct frame_config frame_config;
 	const struct heap_ops *heap[PASSES]; /* NULL: frame events are replayed; else heap events */
 	struct heap_config heap_config;	     /* options, CPUs and seed; the rest is the pass's */
+	unsigned guard;			     /* enum heap_guard bits */
+	uint64_t fail_frames; /* the heap's request for frames of that number, from 1, is refused;
+				 0: none */
 	uint64_t seed; /* 0: also keeps the recorded order of simultaneous events of different CPUs
 			*/
 	enum replay_start start;
@@ -85,12 +89,34 @@ struct replay_heap {
 	GPtrArray *caches; /* char *: names of object caches by site, may hold NULL */
 	uint64_t state_bytes, kept_bytes;
 	uint64_t held_after_all; /* frames, when everything was freed */
+	uint64_t frame_requests; /* of the heap, in the whole pass */
+	GArray *points;		 /* struct heap_point */
+	/* Bytes of state and of held frames without room for objects, and objects, about when most
+	 * bytes lived. */
+	uint64_t metadata_at_peak, objects_at_peak;
+	struct replay_worst {
+		uint64_t accesses, event;
+	} worst_alloc, worst_free; /* probed pass; the frame allocator's accesses are not in them */
 };
 
 struct replay_row {
 	uint64_t operations;
 	struct probe_counters counters;
+	uint64_t most_accesses; /* loads, stores and atomics of the operation that made most */
 };
+
+static inline uint64_t replay_accesses(const struct probe_counters *counters)
+{
+	return counters->loads + counters->stores + counters->atomics;
+}
+
+/* An operation ended, before which the row's counters stood at BEFORE accesses. */
+static inline void replay_row_most(struct replay_row *row, uint64_t before)
+{
+	uint64_t made = replay_accesses(&row->counters) - before;
+
+	row->most_accesses = made > row->most_accesses ? made : row->most_accesses;
+}
 
 /* What address spaces did, where the run has any. */
 struct replay_spaces {

@@ -15,15 +15,16 @@ static unsigned order_of(uint32_t frames)
 
 /* Charges what the probed build does next to that row; COUNT says whether it is one of the trace's
  * events. */
-static void watch_call(struct session *session, enum replay_operation operation, unsigned order,
-		       bool count)
+static struct replay_row *watch_call(struct session *session, enum replay_operation operation,
+				     unsigned order, bool count)
 {
 	struct replay_row *row = &session->result->row[operation][order];
 
 	if (session->pass != PASS_PROBED)
-		return;
+		return row;
 	row->operations += count;
 	probe_phase(PROBE_RUN, count ? &row->counters : NULL);
+	return row;
 }
 
 static int call_alloc(struct session *session, const struct frame_request *request,
@@ -32,13 +33,15 @@ static int call_alloc(struct session *session, const struct frame_request *reque
 	unsigned order = order_of(request->frames);
 	struct frames frames = session->frames; /* on the kernel's stack */
 
-	watch_call(session, OPERATION_ALLOC, order, count);
+	struct replay_row *row = watch_call(session, OPERATION_ALLOC, order, count);
+	uint64_t before = replay_accesses(&row->counters);
 	trap_kernel_begin();
 	uint64_t start = session_start(session);
 	int status = session->kernel->frame_alloc(&frames, request, block);
 	uint64_t stop = session->timed ? timer_stop() : 0;
 	trap_kernel_end();
 	probe_phase(PROBE_OFF, NULL);
+	replay_row_most(row, before);
 	session->last_ns = session->timed ? session_net_ns(session, start, stop) : 0;
 	if (session->timed && count)
 		recorder_latency(session->recorder, OPERATION_ALLOC, order, request->cpu,
@@ -52,13 +55,15 @@ static int call_free(struct session *session, const struct frame_block *block, u
 	unsigned order = order_of(block->frames);
 	struct frames frames = session->frames;
 
-	watch_call(session, OPERATION_FREE, order, count);
+	struct replay_row *row = watch_call(session, OPERATION_FREE, order, count);
+	uint64_t before = replay_accesses(&row->counters);
 	trap_kernel_begin();
 	uint64_t start = session_start(session);
 	int status = session->kernel->frame_free(&frames, block);
 	uint64_t stop = session->timed ? timer_stop() : 0;
 	trap_kernel_end();
 	probe_phase(PROBE_OFF, NULL);
+	replay_row_most(row, before);
 	if (session->timed && count)
 		recorder_latency(session->recorder, OPERATION_FREE, order, cpu, session->event,
 				 session_net_ns(session, start, stop));

@@ -2,9 +2,10 @@
  * The heap slot of a replay: every call into the kernel heap, judged by the heap ledger.
  *
  * The heap has the machine to itself. A recording's frame events include the frames of its own
- * heap, so they are left out, as is the start state: what the frame allocator sees is this heap's
- * demand alone. The frame allocator is handed to the heap behind a watch: ops of the lab that call
- * the real ones and tell the frame ledger.
+ * heap, so they are left out, as are those of the start state: what the frame allocator sees is
+ * this heap's demand alone. Objects of the start section, which a piece cut out of a trace has, are
+ * allocated before event 0. The frame allocator is handed to the heap behind a watch: ops of the
+ * lab that call the real ones and tell the frame ledger.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -49,6 +50,12 @@ static void to_frames(struct session *session, bool enter)
 		probe_heap(!enter);
 }
 
+/* Of the operation under way, so far; 0 where they are not counted. */
+static uint64_t accesses(const struct session *session)
+{
+	return session->heap->counters ? replay_accesses(session->heap->counters) : 0;
+}
+
 /* The lab's own time is not the heap's. */
 static void charge_lab(struct session *session, uint64_t since)
 {
@@ -62,18 +69,23 @@ static int watched_alloc(void *state, const struct frame_request *request, struc
 	struct ledger_finding finding;
 	struct frames frames = session->frames;
 
+	if (++session->heap->frame_requests == session->config->fail_frames)
+		return KERR_NO_MEMORY;
+	uint64_t before = accesses(session);
 	to_frames(session, true);
 	int status = session->kernel->frame_alloc(&frames, request, out);
 	to_frames(session, false);
+	session->heap->frame_accesses += accesses(session) - before;
 	uint64_t since = session->timed ? timer_start() : 0;
 	trap_kernel_end();
 	if (status == KERR_OK) {
 		if (!session->config->unjudged &&
-		    ledger_take(session->ledger, out->first.n, out->frames, request->frames,
-				request->align_frames, HEAP_OWNER, request->mobility,
-				&finding) != LEDGER_OK)
+		    ledger_take(session->ledger, out->first.n, out->frames,
+				MAX(request->frames, out->frames), request->align_frames,
+				HEAP_OWNER, request->mobility, &finding) != LEDGER_OK)
 			session_ledger_violation(session, "allocation for the heap", &finding);
 		heap_ledger_held(session->heap->ledger, out->frames);
+		session_guard_frames(session, out);
 	}
 	trap_kernel_begin();
 	charge_lab(session, since);
@@ -93,11 +105,14 @@ static int watched_free(void *state, const struct frame_block *block)
 			   HEAP_OWNER, &finding) != LEDGER_OK)
 		session_ledger_violation(session, "free by the heap", &finding);
 	heap_ledger_held(session->heap->ledger, -(int64_t)block->frames);
+	session_guard_frames(session, block);
 	trap_kernel_begin();
 	charge_lab(session, since);
+	uint64_t before = accesses(session);
 	to_frames(session, true);
 	int status = session->kernel->frame_free(&frames, block);
 	to_frames(session, false);
+	session->heap->frame_accesses += accesses(session) - before;
 	return status;
 }
 
@@ -187,13 +202,14 @@ bool session_heap_new(struct session *session, uint64_t handles, GError **error)
 	if (!heap->ledger)
 		g_set_error(error, LAB_ERROR, LAB_ERROR_LAB,
 			    "lab error: no memory for the heap ledger");
-	return heap->ledger != NULL;
+	return heap->ledger && session_guard_new(session, handles, error);
 }
 
 void session_heap_free(struct session *session)
 {
 	if (!session->heap)
 		return;
+	session_guard_free(session);
 	heap_ledger_free(session->heap->ledger);
 	g_hash_table_unref(session->heap->caches);
 	g_clear_pointer(&session->heap, g_free);
@@ -228,6 +244,16 @@ static int enter(struct session *session, enum call call, const struct heap_requ
 	return status;
 }
 
+static void note_worst(struct session *session, enum call call, uint64_t made)
+{
+	struct session_heap *heap = session->heap;
+	struct replay_worst *worst = call == CALL_FREE ? &heap->worst_free : &heap->worst_alloc;
+
+	made -= heap->frame_accesses;
+	if (call != CALL_REALLOC && made > worst->accesses)
+		*worst = (struct replay_worst){ made, session->event };
+}
+
 /* One operation, watched and timed. BYTES decides the row that it is charged to. */
 static int call_heap(struct session *session, enum call call, uint64_t bytes,
 		     const struct heap_request *request, void **object, bool count)
@@ -238,12 +264,19 @@ static int call_heap(struct session *session, enum call call, uint64_t bytes,
 
 	if (session->pass == PASS_PROBED)
 		row->operations += count;
+	uint64_t before = replay_accesses(&row->counters);
+	session->heap->counters = count ? &row->counters : NULL;
+	session->heap->frame_accesses = 0;
 	session->heap->lab_ticks = 0;
 	heap_begin(session, PROBE_RUN, count ? &row->counters : NULL);
 	uint64_t start = session_start(session);
+	session->heap->moving = call == CALL_REALLOC;
 	int status = enter(session, call, request, object);
 	uint64_t stop = session->timed ? timer_stop() : 0;
 	heap_leave(session);
+	replay_row_most(row, before);
+	note_worst(session, call, replay_accesses(&row->counters) - before);
+	session->heap->counters = NULL;
 	if (session->timed && count)
 		recorder_latency(
 			session->recorder, call == CALL_FREE ? OPERATION_FREE : OPERATION_ALLOC,
@@ -254,26 +287,40 @@ static int call_heap(struct session *session, enum call call, uint64_t bytes,
 	return status;
 }
 
+int session_heap_free_at(struct session *session, uint64_t offset)
+{
+	void *at = session_pointer(session, offset);
+
+	heap_begin(session, PROBE_OFF, NULL);
+	int status = enter(session, CALL_FREE, NULL, &at);
+	heap_leave(session);
+	return status;
+}
+
 /* ---- one event ---- */
 
-static void *pointer_of(const struct session *session, uint64_t offset)
+void *session_pointer(const struct session *session, uint64_t offset)
 {
 	return machine_pointer(session->machine,
 			       (struct vaddr){ direct_map_base(session) + offset });
 }
 
-static uint64_t offset_of(const struct session *session, const void *object)
+uint64_t session_offset(const struct session *session, const void *object)
 {
 	return machine_vaddr(session->machine, object).a - direct_map_base(session);
 }
 
 static void trace_fault(struct session *session, const char *what, uint64_t handle)
 {
+	char *where = session->event == REPLAY_ALL
+			      ? g_strdup("start section")
+			      : g_strdup_printf("event %" G_GUINT64_FORMAT, session->event);
+
 	if (!session->error)
 		g_set_error(&session->error, LAB_ERROR, LAB_ERROR_INPUT,
-			    "trace error: %s: event %" G_GUINT64_FORMAT
-			    ": %s (handle %" G_GUINT64_FORMAT ")",
-			    session->config->trace_path, session->event, what, handle);
+			    "trace error: %s: %s: %s (handle %" G_GUINT64_FORMAT ")",
+			    session->config->trace_path, where, what, handle);
+	g_free(where);
 }
 
 static void note_digest(struct session *session, const void *object)
@@ -295,8 +342,11 @@ static uint32_t cache_for(struct session *session, const struct event *event)
 		return 0;
 	if (g_hash_table_lookup_extended(heap->caches, name, NULL, &known))
 		return GPOINTER_TO_UINT(known);
-	struct heap_cache_request request = { .bytes = event->u.heap.bytes,
-					      .align_bytes = event->u.heap.align_bytes };
+	struct heap_cache_request request = {
+		.bytes = session_guard_cache_bytes(session, event->u.heap.bytes,
+						   event->u.heap.align_bytes),
+		.align_bytes = event->u.heap.align_bytes,
+	};
 	struct heap bound = heap->heap;
 	heap_begin(session, PROBE_RUN, NULL);
 	if (session->kernel->heap_cache_new(&bound, &request, &number) != KERR_OK)
@@ -360,10 +410,8 @@ static void note_failure(struct session *session, const struct event *event, uin
 	recorder_failure(session->recorder, session->event, &frames);
 }
 
-static void object_violation(struct session *session, const char *kind, uint64_t offset,
-			     const char *format, ...) G_GNUC_PRINTF(4, 5);
-static void object_violation(struct session *session, const char *kind, uint64_t offset,
-			     const char *format, ...)
+void session_object_violation(struct session *session, const char *kind, uint64_t offset,
+			      const char *format, ...)
 {
 	va_list arguments;
 
@@ -385,6 +433,24 @@ static uint64_t usable_bytes(const struct session *session, const void *object)
 	return heap->ops->usable(heap->state, object);
 }
 
+/* After an operation. What the heap keeps for itself is asked for at new peaks, a 64th apart. */
+static void tick(struct session *session)
+{
+	struct session_heap *heap = session->heap;
+	const struct heap_totals *totals = heap_ledger_totals(heap->ledger);
+	struct heap_stats stats = { 0 };
+
+	heap_ledger_tick(heap->ledger);
+	if (totals->live_bytes <= heap->peak_noted + heap->peak_noted / 64)
+		return;
+	heap_begin(session, PROBE_CHECK, NULL);
+	heap->heap.ops->stats(heap->heap.state, &stats);
+	heap_leave(session);
+	heap->peak_noted = totals->live_bytes;
+	heap->metadata_at_peak = heap->state_bytes + stats.kept_bytes;
+	heap->objects_at_peak = totals->live_objects;
+}
+
 void session_heap_alloc(struct session *session, const struct event *event)
 {
 	struct heap_ledger *ledger = session->heap->ledger;
@@ -400,61 +466,78 @@ void session_heap_alloc(struct session *session, const struct event *event)
 		return;
 	}
 	struct heap_request request = request_for(session, event);
+	uint64_t front = session_guard_widen(session, handle, true, &request);
 	uint32_t site = heap_ledger_site(ledger, event->u.heap.site, event->u.heap.cache);
-	int status = call_heap(session, CALL_ALLOC, request.bytes, &request, &at, true);
+	bool start = session->event == REPLAY_ALL; /* not counted */
+	int status = call_heap(session, CALL_ALLOC, event->u.heap.bytes, &request, &at, !start);
 	note_digest(session, status == KERR_OK ? at : NULL);
 	*known = (struct heap_object){ .state = HEAP_OBJECT_FAILED };
-	if (status != KERR_OK) {
+	if (status != KERR_OK && start)
+		session->result->start_failures++;
+	else if (status != KERR_OK)
 		note_failure(session, event, site);
+	if (status != KERR_OK)
 		return;
-	}
-	struct heap_object object = { .offset = offset_of(session, at),
-				      .bytes = MAX(request.bytes, 1),
+	struct heap_object object = { .offset = session_offset(session, at),
+				      .bytes = MAX(event->u.heap.bytes, 1),
 				      .usable = usable_bytes(session, at),
 				      .site = site,
 				      .cpu = (uint16_t)session->machine->current_cpu };
-	enum heap_verdict verdict = heap_ledger_take(ledger, handle, &object, alignment(event));
+	enum heap_verdict verdict =
+		object.usable < request.bytes
+			? HEAP_VERDICT_TOO_SMALL
+			: heap_ledger_take(ledger, handle, &object, alignment(event));
 	if (verdict != HEAP_VERDICT_OK) {
-		object_violation(session, heap_verdict_name(verdict), object.offset,
-				 "%" PRIu64 " bytes for a request of %" PRIu64 ": %s",
-				 object.usable, object.bytes, heap_verdict_name(verdict));
+		session_object_violation(session, heap_verdict_name(verdict), object.offset,
+					 "%" PRIu64 " bytes for a request of %" PRIu64 ": %s",
+					 object.usable, request.bytes, heap_verdict_name(verdict));
 		return;
 	}
-	heap_contents_write(at, handle, 0, object.bytes);
-	heap_ledger_tick(ledger);
+	session_guard_born(session, handle, front, false);
+	heap_contents_write((char *)at + front, handle, 0, object.bytes);
+	tick(session);
 }
 
 /* Whether an object still holds what was written, and is still its owner's in the heap's eyes. */
 static void verify(struct session *session, uint64_t handle, const struct heap_object *object)
 {
 	const struct heap *heap = &session->heap->heap;
-	void *at = pointer_of(session, object->offset);
-	uint64_t bad = heap_contents_verify(at, handle, object->bytes);
+	char *at = session_pointer(session, object->offset);
+	uint64_t bad = heap_contents_verify(at + session_guard_front(session, handle), handle,
+					    object->bytes);
 
 	if (bad != UINT64_MAX)
-		object_violation(session, "contents", object->offset,
-				 "byte %" PRIu64 " of %" PRIu64 " was overwritten", bad,
-				 object->bytes);
+		session_object_violation(session, "contents", object->offset,
+					 "byte %" PRIu64 " of %" PRIu64 " was overwritten", bad,
+					 object->bytes);
+	session_guard_verify(session, handle, object);
 	if ((heap->ops->caps & HEAP_CAP_TAGS) &&
 	    heap->ops->tag(heap->state, at) != object_tag(session, object))
-		object_violation(session, "tag", object->offset, "its tag is not the one given");
+		session_object_violation(session, "tag", object->offset,
+					 "its tag is not the one given");
 }
 
 static void give(struct session *session, uint64_t handle, bool count)
 {
 	struct heap_ledger *ledger = session->heap->ledger;
 	struct heap_object *object = heap_ledger_object(ledger, handle);
-	void *at = pointer_of(session, object->offset);
+	void *at = session_pointer(session, object->offset);
 	uint64_t bytes = object->bytes, offset = object->offset;
 
 	verify(session, handle, object);
+	if (!(session->heap->heap.ops->caps & HEAP_CAP_FREE)) {
+		heap_ledger_release(ledger, handle, session->machine->current_cpu);
+		return;
+	}
+	bool there = session_guard_freeing(session, handle, object);
 	heap_ledger_release(ledger, handle, session->machine->current_cpu);
-	if (!(session->heap->heap.ops->caps & HEAP_CAP_FREE))
+	if (!there)
 		return;
 	int status = call_heap(session, CALL_FREE, bytes, NULL, &at, count);
 	if (status != KERR_OK)
-		object_violation(session, "free-refused", offset, "its free is refused (error %d)",
-				 status);
+		session_object_violation(session, "free-refused", offset,
+					 "its free is refused (error %d)", status);
+	session_guard_freed(session, offset);
 }
 
 void session_heap_release(struct session *session, const struct event *event)
@@ -471,7 +554,42 @@ void session_heap_release(struct session *session, const struct event *event)
 		return;
 	}
 	give(session, handle, true);
-	heap_ledger_tick(session->heap->ledger);
+	tick(session);
+}
+
+/* The object is where the heap says that it is now: AT, with KEEP bytes of before; or, where it was
+ * not RESIZED, as it was. */
+static void settle(struct session *session, const struct event *event, char *at, bool resized,
+		   uint64_t keep, uint64_t front)
+{
+	struct heap_ledger *ledger = session->heap->ledger;
+	uint64_t handle = event->u.heap.handle, offset = session_offset(session, at);
+	struct heap_object *object = heap_ledger_object(ledger, handle);
+	uint64_t was = session_guard_front(session, handle);
+	uint64_t bytes = resized ? MAX(event->u.heap.bytes, 1) : object->bytes;
+	enum heap_verdict verdict = heap_ledger_place(ledger, handle, offset, bytes,
+						      usable_bytes(session, at), alignment(event));
+
+	if (!resized)
+		note_failure(session, event, object->site);
+	if (verdict == HEAP_VERDICT_OK && resized && object->usable < front + bytes)
+		verdict = HEAP_VERDICT_TOO_SMALL;
+	if (verdict != HEAP_VERDICT_OK) {
+		session_object_violation(session, heap_verdict_name(verdict), offset,
+					 "after a realloc to %" PRIu64 " bytes: %s", bytes,
+					 heap_verdict_name(verdict));
+		return;
+	}
+	uint64_t bad = heap_contents_verify(at + was, handle, resized ? keep : bytes);
+	if (bad != UINT64_MAX)
+		session_object_violation(session, "contents", offset,
+					 "byte %" PRIu64 " did not survive a realloc", bad);
+	if (resized) {
+		memmove(at + front, at + was, keep);
+		session_guard_born(session, handle, front, true);
+		heap_contents_write(at + front, handle, keep, bytes);
+	}
+	tick(session);
 }
 
 void session_heap_resize(struct session *session, const struct event *event)
@@ -492,31 +610,15 @@ void session_heap_resize(struct session *session, const struct event *event)
 		return;
 	}
 	struct heap_request request = request_for(session, event);
-	void *at = pointer_of(session, object->offset);
+	void *at = session_pointer(session, object->offset);
 	uint64_t keep = MIN(object->bytes, request.bytes);
+	uint64_t front = session_guard_widen(session, handle, false, &request);
 	verify(session, handle, object);
 	request.tag = object_tag(session, object);
 	heap_ledger_lift(ledger, handle);
-	int status = call_heap(session, CALL_REALLOC, request.bytes, &request, &at, true);
+	int status = call_heap(session, CALL_REALLOC, event->u.heap.bytes, &request, &at, true);
 	note_digest(session, status == KERR_OK ? at : NULL);
-	bool moved = status == KERR_OK;
-	uint64_t bytes = moved ? MAX(request.bytes, 1) : object->bytes;
-	enum heap_verdict verdict = heap_ledger_place(ledger, handle, offset_of(session, at), bytes,
-						      usable_bytes(session, at), alignment(event));
-	if (!moved)
-		note_failure(session, event, object->site);
-	if (verdict != HEAP_VERDICT_OK) {
-		object_violation(session, heap_verdict_name(verdict), offset_of(session, at),
-				 "after a realloc to %" PRIu64 " bytes: %s", bytes,
-				 heap_verdict_name(verdict));
-		return;
-	}
-	uint64_t bad = heap_contents_verify(at, handle, moved ? keep : bytes);
-	if (bad != UINT64_MAX)
-		object_violation(session, "contents", object->offset,
-				 "byte %" PRIu64 " did not survive a realloc", bad);
-	heap_contents_write(at, handle, keep, bytes);
-	heap_ledger_tick(ledger);
+	settle(session, event, at, status == KERR_OK, keep, front);
 }
 
 void session_heap_sample(void *context, struct result *result, uint64_t event, uint64_t time_ns)
@@ -537,6 +639,8 @@ void session_heap_sample(void *context, struct result *result, uint64_t event, u
 		.kept_bytes = stats.kept_bytes,
 		.failures = session->result->failures,
 		.internal_percent = heap_report_waste(totals->live_bytes, totals->usable_bytes),
+		.slots = stats.slots,
+		.vacant_slots_percent = heap_report_waste(totals->live_objects, stats.slots),
 	};
 	result_heap_sample(result, &row);
 }
@@ -545,16 +649,26 @@ void session_heap_sample(void *context, struct result *result, uint64_t event, u
 
 struct heap_audit {
 	const struct session *session;
+	uint64_t extents; /* objects and free ones */
 	uint64_t objects, bytes;
+	bool strange; /* an object that nobody has was seen */
+	uint64_t stranger;
 };
 
 static int audit_extent(void *context, const struct heap_extent *extent)
 {
 	struct heap_audit *audit = context;
 
+	audit->extents++;
 	if (extent->state == HEAP_USED) {
+		uint64_t offset = session_offset(audit->session, extent->at);
 		audit->objects++;
 		audit->bytes += extent->bytes;
+		if (!audit->strange &&
+		    !heap_ledger_covers(audit->session->heap->ledger, offset, 1)) {
+			audit->strange = true;
+			audit->stranger = offset;
+		}
 	}
 	return 0;
 }
@@ -578,6 +692,12 @@ static void compare(struct session *session)
 			   stats.held_frames, totals->held_frames);
 		session_violation(session, "stats", 0, message);
 	}
+	if (stats.slots && stats.slots != audit.extents) {
+		g_snprintf(message, sizeof(message),
+			   "heap %s: counts %" PRIu64 " slots, walk() shows %" PRIu64,
+			   heap->ops->name, stats.slots, audit.extents);
+		session_violation(session, "stats", 0, message);
+	}
 	bool exact = audit.objects == totals->live_objects && audit.bytes == totals->usable_bytes;
 	/* A collector may have more: what it has yet to find dead. */
 	bool more = (heap->ops->caps & HEAP_CAP_COLLECTS) &&
@@ -585,12 +705,16 @@ static void compare(struct session *session)
 	if ((exact || more) && stats.used_objects == audit.objects &&
 	    stats.used_bytes == audit.bytes)
 		return;
-	g_snprintf(message, sizeof(message),
-		   "heap %s: walk() shows %" PRIu64 " objects of %" PRIu64 " bytes, %" PRIu64
-		   " of %" PRIu64 " are live",
-		   heap->ops->name, audit.objects, audit.bytes, totals->live_objects,
-		   totals->usable_bytes);
-	session_violation(session, "walk", 0, message);
+	char *stranger = audit.strange ? session_object_story(session, audit.stranger, false)
+				       : g_strdup("one that it does not show");
+	char *text = g_strdup_printf("heap %s: walk() shows %" PRIu64 " objects of %" PRIu64
+				     " bytes, %" PRIu64 " of %" PRIu64 " are live; the first that "
+				     "differs: %s",
+				     heap->ops->name, audit.objects, audit.bytes,
+				     totals->live_objects, totals->usable_bytes, stranger);
+	session_violation(session, "walk", 0, text);
+	g_free(text);
+	g_free(stranger);
 }
 
 void session_heap_audit(struct session *session)

@@ -35,8 +35,10 @@ static void on_call(void *context, enum space_call call, uint64_t ns,
 				 session->event, ns);
 	if (session->pass == PASS_PROBED) {
 		struct replay_row *row = &session->result->row[operation][0];
+		uint64_t before = replay_accesses(&row->counters);
 		row->operations++;
 		probe_counters_add(&row->counters, counters);
+		replay_row_most(row, before);
 	}
 }
 
@@ -60,6 +62,7 @@ void session_space_booted(struct session *session)
 	space_lab_init(&session->space->lab, session->machine, session->pass, &session->frames,
 		       ledger, (uint32_t)(LEDGER_HANDLE_BASE + session->handles.count));
 	session->space->lab.report = on_report;
+	session->space->lab.meter = &session->meter;
 	session->space->lab.called = on_call;
 	session->space->lab.context = session;
 	processes_init(&session->space->processes, &session->space->lab);

@@ -43,14 +43,14 @@ static const struct {
 	[FILL] = { "fill.csv", "fill_low_percent,fill_high_percent,requests,served\n", false },
 	[EVENTS] = { "events.csv",
 		     "operation,order,operations,loads,stores,atomics,cache_lines,tlb_lookups,"
-		     "tlb_misses,walk_reads,faults\n",
+		     "tlb_misses,walk_reads,faults,most_accesses\n",
 		     true },
 	[LATENCY] = { "latency.csv", "operation,order,cpu,low_ns,high_ns,count\n", true },
 	[SLOW] = { "slow.csv", "event,operation,order,cpu,latency_ns\n", true },
 	[FRAMES] = { "frames.bin", NULL, false },
 	[HEAP] = { "heap.csv",
 		   "event,time_ns,live_objects,live_bytes,usable_bytes,held_frames,kept_bytes,"
-		   "failures,internal_percent\n",
+		   "failures,internal_percent,slots,vacant_slots_percent\n",
 		   false },
 	[HEAP_SITES] = { "heap_sites.csv",
 			 "site,cache,allocs,frees,failures,moved_cpu,requested_bytes,usable_bytes,"
@@ -343,9 +343,10 @@ void result_fill(struct result *result, unsigned low_percent, unsigned high_perc
 
 void result_events(struct result *result, const struct result_events *row)
 {
-	const uint64_t counts[] = { row->operations, row->loads,       row->stores,
-				    row->atomics,    row->cache_lines, row->tlb_lookups,
-				    row->tlb_misses, row->walk_reads,  row->faults };
+	const uint64_t counts[] = { row->operations,   row->loads,	 row->stores,
+				    row->atomics,      row->cache_lines, row->tlb_lookups,
+				    row->tlb_misses,   row->walk_reads,	 row->faults,
+				    row->most_accesses };
 
 	print(result, EVENTS, "%s", row->operation);
 	print_figure(result, EVENTS, row->order < 0 ? RESULT_ABSENT : (uint64_t)row->order);
@@ -380,7 +381,10 @@ void result_heap_sample(struct result *result, const struct result_heap_sample *
 	      ",%" PRIu64,
 	      row->event, row->time_ns, row->live_objects, row->live_bytes, row->usable_bytes,
 	      row->held_frames, row->kept_bytes, row->failures);
-	print_fraction(result, HEAP, row->internal_percent);
+	char text[G_ASCII_DTOSTR_BUF_SIZE];
+	print(result, HEAP, ",%s,%" PRIu64,
+	      g_ascii_formatd(text, sizeof(text), "%.6f", row->internal_percent), row->slots);
+	print_fraction(result, HEAP, row->vacant_slots_percent);
 }
 
 /* A name in quotes where CSV needs them. */

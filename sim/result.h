@@ -60,7 +60,7 @@ struct result_events {
 	const char *operation;
 	int order;
 	uint64_t operations, loads, stores, atomics, cache_lines, tlb_lookups, tlb_misses,
-		walk_reads, faults;
+		walk_reads, faults, most_accesses;
 };
 /* Huge requests while LOW to HIGH percent of usable RAM were not free. */
 void result_fill(struct result *result, unsigned low_percent, unsigned high_percent,
@@ -85,6 +85,8 @@ struct result_heap_sample {
 	uint64_t event, time_ns;
 	uint64_t live_objects, live_bytes, usable_bytes, held_frames, kept_bytes, failures;
 	double internal_percent;
+	uint64_t slots;
+	double vacant_slots_percent; /* of them */
 };
 void result_heap_sample(struct result *result, const struct result_heap_sample *row);
 struct result_heap_site {

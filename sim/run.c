@@ -125,6 +125,8 @@ static bool apply_setting(const char *setting, struct replay_config *replay,
 
 bool run_find_heap(const char *name, const struct heap_ops *heap[PASSES], GError **error)
 {
+	if (plugin_is_path(name))
+		return plugin_load_heap(name, heap, error);
 	for (unsigned pass = 0; pass < PASSES; pass++)
 		heap[pass] = kernels[pass].heap_find(name);
 	if (!heap[PASS_NATIVE] || !heap[PASS_PROBED])
@@ -174,16 +176,13 @@ char *run_label(const char *name, const char *slot, char **settings)
 }
 
 /* Passes that are asked for and that the system has. */
-static bool choose_passes(const struct run_config *config, const struct replay_config *replay,
+static bool choose_passes(const struct run_config *config, const char *without_probed,
 			  bool pass[PASSES], GError **error)
 {
-	bool any = false;
-
-	for (unsigned i = 0; i < PASSES; i++) {
-		pass[i] = config->pass[i] && replay->frames[i];
-		any = any || pass[i];
-	}
-	return any || lab_usage(error, "--pass probed: %s has no probed half", config->frames);
+	pass[PASS_NATIVE] = config->pass[PASS_NATIVE];
+	pass[PASS_PROBED] = config->pass[PASS_PROBED] && !without_probed;
+	return pass[PASS_NATIVE] || pass[PASS_PROBED] ||
+	       lab_usage(error, "--pass probed: %s has no probed half", without_probed);
 }
 
 static bool find_frames(const char *name, struct replay_config *replay, GError **error)
@@ -231,12 +230,9 @@ static struct machine_config *make_machine(const struct run_config *config,
 	if (!reader)
 		return NULL;
 	const struct trace_meta *meta = trace_reader_meta(reader);
-	const char *sum = trace_reader_sha256(reader, error);
 	bool recorded = strcmp(config->machine, "recorded") == 0;
-	if (sum)
-		machine = recorded ? machine_config_from_map("recorded", meta->memory_map)
-				   : machine_config_new(config->machine, error);
-	result->trace_sha256 = g_strdup(sum);
+	machine = recorded ? machine_config_from_map("recorded", meta->memory_map)
+			   : machine_config_new(config->machine, error);
 	result->machine_known = !recorded || meta->machine_recorded;
 	unsigned cpus = config->cpus ? config->cpus : CLAMP(meta->cpus, 1, RECORDER_CPUS_MAX);
 	trace_reader_free(reader);
@@ -350,7 +346,10 @@ static bool run_passes(const struct run_config *config, const struct replay_conf
 {
 	bool wanted[PASSES];
 
-	if (!choose_passes(config, replay, wanted, error))
+	result->without_probed = !replay->frames[PASS_PROBED]		      ? config->frames
+				 : config->heap && !replay->heap[PASS_PROBED] ? config->heap
+									      : NULL;
+	if (!choose_passes(config, result->without_probed, wanted, error))
 		return false;
 	for (unsigned pass = 0; pass < PASSES; pass++) {
 		struct recorder *recorder = NULL;
@@ -405,6 +404,47 @@ static bool write_files(const struct run_config *config, struct run_result *resu
 	return result_commit(g_steal_pointer(&result->files), error);
 }
 
+/* Page tables and spaces: chosen even where no processes are replayed, for --set. */
+static bool choose_spaces(const struct run_config *config, struct replay_config *replay,
+			  struct space_choice *choice, GError **error)
+{
+	const char *space = config->space ? config->space : "none";
+
+	if (!space_choice_find(choice, config->tables, space, error))
+		return false;
+	replay->spaces = strcmp(space, "none") != 0 ? choice : NULL;
+	return true;
+}
+
+/* Does the machine take the systems? Nothing is booted. */
+static bool machine_takes(const struct replay_config *replay, GError **error)
+{
+	struct machine *machine = machine_new(replay->machine, error);
+
+	if (!machine)
+		return false;
+	bool fine = !replay->spaces || space_lab_make_room(machine, replay->frames[PASS_NATIVE],
+							   replay->spaces, PASS_NATIVE, error);
+	machine_free(machine);
+	return fine;
+}
+
+bool run_possible(const struct run_config *config, GError **error)
+{
+	struct replay_config replay = { 0 };
+	struct run_result result = { 0 };
+	struct space_choice choice = { 0 };
+
+	bool fine = find_frames(config->frames, &replay, error) &&
+		    find_heap(config->heap, &replay, error) &&
+		    choose_spaces(config, &replay, &choice, error) &&
+		    (result.machine = make_machine(config, &result, &replay, &choice, error));
+	replay.machine = result.machine;
+	fine = fine && machine_takes(&replay, error);
+	run_result_clear(&result);
+	return fine;
+}
+
 bool run_cell(const struct run_config *config, struct run_result *result, GError **error)
 {
 	struct replay_config replay = {
@@ -416,29 +456,31 @@ bool run_cell(const struct run_config *config, struct run_result *result, GError
 		.place_recorded = config->place_recorded,
 		.until = config->until,
 		.check_events = config->check_events,
+		.guard = config->guard,
+		.fail_frames = config->fail_frames,
 		.limit_ms = config->limit_ms,
 		.threads = config->threads,
 		.command = config->command,
 	};
 
 	struct space_choice choice = { 0 };
-	bool processes = config->space && strcmp(config->space, "none") != 0;
 
 	*result = (struct run_result){ 0 };
 	if (!find_frames(config->frames, &replay, error) ||
 	    (replay.fixture &&
 	     !fixture_can_reach(replay.fixture, replay.frames[PASS_NATIVE], error)) ||
 	    !find_heap(config->heap, &replay, error) ||
-	    !space_choice_find(&choice, config->tables, config->space ? config->space : "none",
-			       error))
+	    !choose_spaces(config, &replay, &choice, error))
 		return false;
-	replay.spaces = processes ? &choice : NULL;
 	replay.heap_config.seed = config->seed;
 	if (plugin_is_path(config->frames))
 		result->frames_sha256 = lab_file_sha256(config->frames);
+	if (config->heap && plugin_is_path(config->heap))
+		result->heap_sha256 = lab_file_sha256(config->heap);
 	result->machine = make_machine(config, result, &replay, &choice, error);
 	if (!result->machine)
 		return false;
+	result->trace_sha256 = lab_file_sha256(config->trace_path);
 	replay.machine = result->machine;
 	if (config->threads > result->machine->cpus)
 		return lab_usage(error,
@@ -464,4 +506,5 @@ void run_result_clear(struct run_result *result)
 	g_clear_pointer(&result->machine, machine_config_free);
 	g_clear_pointer(&result->trace_sha256, g_free);
 	g_clear_pointer(&result->frames_sha256, g_free);
+	g_clear_pointer(&result->heap_sha256, g_free);
 }

@@ -21,12 +21,14 @@ struct run_config {
 	const char *trace_path;
 	const char *frames; /* registry name, or the path of a plugin */
 	const char *label;  /* what plots call it: the name, with its settings if there are any */
-	const char *heap;   /* registry name; NULL: frame events are replayed, not heap events */
+	const char *heap;   /* as frames; NULL: frame events are replayed, not heap events */
 	const char *heap_label;
-	const char *tables;  /* registry name of page tables; "none": no paging */
-	const char *space;   /* registry name of address spaces; "none" or NULL: no processes */
-	char **settings;     /* "slot.key=value", NULL-terminated; may be NULL */
-	const char *machine; /* preset, file, or "recorded" */
+	unsigned guard;	      /* enum heap_guard bits */
+	uint64_t fail_frames; /* as in struct replay_config */
+	const char *tables;   /* registry name of page tables; "none": no paging */
+	const char *space;    /* registry name of address spaces; "none" or NULL: no processes */
+	char **settings;      /* "slot.key=value", NULL-terminated; may be NULL */
+	const char *machine;  /* preset, file, or "recorded" */
 	const char *ram; /* a size, or "2x": a multiple of the machine's own usable RAM; NULL: its
 			    own */
 	unsigned cpus;	 /* 0: as many as the trace names */
@@ -51,8 +53,10 @@ struct run_config {
 struct run_result {
 	char *trace_sha256;
 	char *frames_sha256; /* of a plugin's file; NULL for the lab's own systems */
+	char *heap_sha256;   /* the same */
 	struct replay_result pass[PASSES];
 	bool done[PASSES];
+	const char *without_probed; /* the plugin that has no such half; NULL: all have */
 	bool digests_differ;
 	uint64_t violations; /* of both passes */
 	struct recorder
@@ -66,6 +70,11 @@ struct run_result {
  * message says what works). */
 bool run_cell(const struct run_config *config, struct run_result *result, GError **error);
 void run_result_clear(struct run_result *result);
+
+/* Is there such a machine, and does it take these systems? For the reasons that run_cell() refuses
+ * for too before it boots: LAB_ERROR_USAGE, or what is wrong with a file. Cost: a machine is built;
+ * the trace's header is read. */
+bool run_possible(const struct run_config *config, GError **error);
 
 /* Placements are the same in both passes: the first one that ran speaks for the run. */
 static inline const struct replay_result *run_speaker(const struct run_result *result)

@@ -65,7 +65,9 @@ static void add_heap(JsonBuilder *json, const struct run_result *result)
 	if (!has_heap(result))
 		return;
 	json_builder_set_member_name(json, "heap");
-	json_builder_add_value(json, heap_report_json(&run_speaker(result)->heap));
+	const struct replay_heap *probed =
+		result->done[PASS_PROBED] ? &result->pass[PASS_PROBED].heap : NULL;
+	json_builder_add_value(json, heap_report_json(&run_speaker(result)->heap, probed));
 }
 
 static void add_violations(JsonBuilder *json, const struct run_result *result)
@@ -421,6 +423,13 @@ static void add_config(JsonBuilder *json, const struct run_config *config,
 		add_string(json, "frames_sha256", result->frames_sha256);
 	if (config->heap)
 		add_string(json, "heap", config->heap_label);
+	if (config->guard) {
+		char *words = heap_guard_words(config->guard);
+		add_string(json, "guard", words);
+		g_free(words);
+	}
+	if (result->heap_sha256)
+		add_string(json, "heap_sha256", result->heap_sha256);
 	add_string(json, "tables", config->tables);
 	add_string(json, "space", config->space ? config->space : "none");
 	add_string(json, "paging", table_geometry(machine_paging(machine))->name);
@@ -556,6 +565,7 @@ void run_write_events(const struct run_result *result)
 				.tlb_misses = counters->tlb_misses,
 				.walk_reads = counters->walk_reads,
 				.faults = counters->faults,
+				.most_accesses = row->most_accesses,
 			};
 			result_events(result->files, &line);
 		}

@@ -83,7 +83,8 @@ static void add_memory(GString *text, const struct replay_result *done, unsigned
 			       metric(done, "metadata_bytes_per_frame"));
 }
 
-static void add_heap(GString *text, const struct replay_heap *heap)
+static void add_heap(GString *text, const struct replay_heap *heap,
+		     const struct replay_heap *probed)
 {
 	const struct heap_totals *t = &heap->totals;
 	double peak = t->peak_live_bytes ? (double)t->peak_live_bytes : 1;
@@ -97,6 +98,19 @@ static void add_heap(GString *text, const struct replay_heap *heap)
 			       (double)t->peak_held_bytes / peak);
 	g_string_append_printf(text, LABEL "%.1f %% of what was handed out was not asked for\n",
 			       "internal", heap_report_waste(t->requested_bytes, t->handed_bytes));
+	g_string_append_printf(
+		text,
+		LABEL "%.1f KiB held at most, of %.1f KiB that Robson's adversary can "
+		      "force (%.2f)\n",
+		"bound", (double)t->peak_held_bytes / 1024, heap_report_robson(t) / 1024,
+		(double)t->peak_held_bytes / MAX(heap_report_robson(t), 1));
+	if (probed->worst_alloc.accesses)
+		g_string_append_printf(text,
+				       LABEL "%" PRIu64 " accesses to allocate (event %" PRIu64
+					     "), %" PRIu64 " to free (event %" PRIu64 ")\n",
+				       "worst", probed->worst_alloc.accesses,
+				       probed->worst_alloc.event, probed->worst_free.accesses,
+				       probed->worst_free.event);
 }
 
 /* ---- what operations cost ---- */
@@ -179,7 +193,7 @@ char *run_text(const struct run_config *config, const struct run_result *result)
 	if (speaker->died || !speaker->digested)
 		return g_string_free(text, FALSE);
 	if (speaker->heap.sites)
-		add_heap(text, &speaker->heap);
+		add_heap(text, &speaker->heap, &result->pass[PASS_PROBED].heap);
 	else
 		add_memory(text, speaker, machine_huge_order(result->machine));
 	if (result->done[PASS_NATIVE] && recorder_timed(result->recorder)) {

@@ -8,6 +8,7 @@
  *   replay_fixture.c  a fixture as the start state
  *   replay_threads.c  the event loop on host threads
  *   replay_heap.c     the heap slot: objects allocated, resized, verified and freed
+ *   replay_guard.c    red zones, poison, what the heap does in objects
  *   replay_verdict.c  what is found wrong on the way
  */
 #ifndef KMEMLAB_SIM_SESSION_H
@@ -30,6 +31,13 @@ struct session_heap {
 	GHashTable *caches;  /* string id of an object cache -> the heap's number for it */
 	uint64_t lab_ticks;  /* the lab's own, within the present operation */
 	uint64_t kept_bytes; /* by the heap's stats, at the last audit */
+	uint64_t frame_requests;
+	uint64_t frame_accesses; /* of the frame allocator, within the present operation */
+	const struct probe_counters *counters; /* of the present operation; NULL: not counted */
+	struct replay_worst worst_alloc, worst_free;
+	uint64_t peak_noted; /* live bytes at which metadata was looked at */
+	uint64_t metadata_at_peak, objects_at_peak;
+	bool moving; /* a realloc is under way, which copies */
 };
 
 struct session {
@@ -41,7 +49,8 @@ struct session {
 	struct ledger *ledger;
 	struct frames frames;
 	struct handles handles;
-	struct session_heap *heap; /* NULL: none, frame events are replayed */
+	struct session_heap *heap;   /* NULL: none, frame events are replayed */
+	struct session_guard *guard; /* NULL: nothing is guarded */
 	struct recorder *recorder;
 	struct demand *demand; /* NULL without a recorder */
 	uint64_t last_ns;      /* of the last timed allocation */
@@ -116,6 +125,39 @@ void session_heap_audit(struct session *session);
 void session_heap_sample(void *context, struct result *result, uint64_t event, uint64_t time_ns);
 /* Frees all that lives; what the heap holds then is a leak, if it promised to give it back. */
 void session_heap_end(struct session *session);
+
+/* Where the lab sees an offset of the direct map, and back. */
+void *session_pointer(const struct session *session, uint64_t offset);
+uint64_t session_offset(const struct session *session, const void *object);
+/* The heap's status for a free of what is no object. It may look at what is not its own to find
+ * out: not judged. */
+int session_heap_free_at(struct session *session, uint64_t offset);
+void session_object_violation(struct session *session, const char *kind, uint64_t offset,
+			      const char *format, ...) G_GNUC_PRINTF(4, 5);
+
+/* replay_guard.c. Nothing is done where nothing is guarded. */
+bool session_guard_new(struct session *session, uint64_t handles, GError **error);
+void session_guard_free(struct session *session);
+/* Makes room for red zones; FRESH: an object that is not there yet. Bytes before the object. */
+uint64_t session_guard_widen(const struct session *session, uint64_t handle, bool fresh,
+			     struct heap_request *request);
+/* The same for the objects of a cache. */
+uint64_t session_guard_cache_bytes(const struct session *session, uint64_t bytes, uint64_t align);
+uint64_t session_guard_front(const struct session *session, uint64_t handle);
+/* The ledger has a new object, or one that MOVED or changed its size. Before its contents are
+ * written. */
+void session_guard_born(struct session *session, uint64_t handle, uint64_t front, bool moved);
+void session_guard_verify(struct session *session, uint64_t handle,
+			  const struct heap_object *object);
+/* Before and after a free. False: misuse has freed it already. */
+bool session_guard_freeing(struct session *session, uint64_t handle,
+			   const struct heap_object *object);
+void session_guard_freed(struct session *session, uint64_t offset);
+/* The heap got these frames, or gives them back. */
+void session_guard_frames(struct session *session, const struct frame_block *block);
+/* What the byte is or was of; LIVE: of a live object, else of the one that died there last. Free
+ * with g_free(). Cost: O(handles). */
+char *session_object_story(const struct session *session, uint64_t offset, bool live);
 
 /* replay_threads.c: all events; not inside trap_run(). Where a thread died the result says so. */
 void session_replay_threads(struct session *session);

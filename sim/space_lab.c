@@ -187,7 +187,20 @@ static uint64_t enter(struct space_lab *lab)
 		probe_phase(PROBE_KERNEL, &lab->counters);
 	}
 	trap_kernel_begin();
-	return lab->timed ? timer_start() : 0;
+	if (!lab->timed)
+		return 0;
+	if (lab->meter)
+		window_meter_start(lab->meter);
+	return timer_start();
+}
+
+/* Net of the timer and of the lab's windows. */
+static uint64_t net_ns(struct space_lab *lab, uint64_t start, uint64_t stop)
+{
+	uint64_t ns = timer_net_ns(timer_get(), start, stop);
+	uint64_t lab_ns = lab->meter ? window_meter_stop(lab->meter) : 0;
+
+	return ns > lab_ns ? ns - lab_ns : 0;
 }
 
 static uint64_t leave(struct space_lab *lab, uint64_t start)
@@ -197,7 +210,7 @@ static uint64_t leave(struct space_lab *lab, uint64_t start)
 	trap_kernel_end();
 	probe_phase(PROBE_OFF, NULL);
 	if (lab->timed) {
-		ns = timer_net_ns(timer_get(), start, stop);
+		ns = net_ns(lab, start, stop);
 		book_log(lab);
 	}
 	return ns;
@@ -232,7 +245,8 @@ int space_lab_start(struct space_lab *lab, const struct space_choice *choice)
 	machine_set_cpu(machine, 0);
 	config.tables.frames = (struct frames){ &watched_ops, lab };
 	config.tables.reach.direct = machine->params.direct_map;
-	config.tables.reach.direct_end = config.tables.frames_end;
+	config.tables.reach.direct_end.n =
+		MIN(config.tables.frames_end.n, machine->params.direct_map_bytes >> X86_PAGE_SHIFT);
 	uint64_t start = enter(lab);
 	int status = kernel_of(lab)->init(
 		&config, machine_pointer(machine, vaddr_add(machine->params.direct_map, room.a)),

@@ -22,6 +22,7 @@
 #include "sim/kernel.h"
 #include "sim/ledger.h"
 #include "sim/probe.h"
+#include "sim/window_cost.h"
 
 /* Which systems, in both builds, and their settings. */
 struct space_choice {
@@ -101,6 +102,7 @@ struct space_lab {
 	uint64_t fail_after;   /* and all after this number; 0: none */
 	/* Timed: bookings wait until the operation is over. */
 	bool timed;
+	struct window_meter *meter; /* with timed: takes the lab's own windows off; or NULL */
 	/* After each operation: its net time, 0 where it is not timed, and, in the probed pass,
 	 * what it cost. May be NULL. */
 	void (*called)(void *context, enum space_call call, uint64_t ns,

@@ -58,7 +58,6 @@ struct fill {
 	uint32_t older, newer;
 	uint16_t pcid;
 	uint8_t prot; /* of the host mapping; 0: none */
-	bool used;
 };
 
 struct windows {
@@ -174,7 +173,6 @@ static void forget(struct windows *w, struct fill *fill)
 	unlink_order(w, fill);
 	w->large -= is_large(fill);
 	w->count.live--;
-	fill->used = false;
 	fill->next = w->unused;
 	w->unused = index;
 }
@@ -194,7 +192,6 @@ static struct fill *take(struct windows *w, uint64_t page, const struct mmu_entr
 	*fill = (struct fill){ .page = page,
 			       .entry = *entry,
 			       .pcid = w->pcid,
-			       .used = true,
 			       .next = *bucket,
 			       .older = w->newest,
 			       .newer = NO_FILL };
@@ -217,9 +214,9 @@ static uint64_t piece_frame(const struct mmu_entry *entry, uint64_t page)
 /* A piece of a large page that is cached already: served by the same entry. */
 static struct fill *find_sibling(const struct windows *w, uint64_t page)
 {
-	for (uint32_t i = 0; w->large > 0 && i < w->cap; i++) {
+	for (uint32_t i = w->oldest; w->large > 0 && i != NO_FILL; i = w->fill[i].newer) {
 		const struct fill *fill = &w->fill[i];
-		if (fill->used && is_large(fill) && visible(w, fill) &&
+		if (is_large(fill) && visible(w, fill) &&
 		    same_page(fill->page, page, fill->entry.page_shift))
 			return &w->fill[i];
 	}
@@ -282,8 +279,9 @@ static uint64_t drop_any(struct windows *w, const struct mmu_drop *drop)
 {
 	uint64_t before = w->count.live;
 
-	for (uint32_t i = 0; i < w->cap; i++) {
-		if (!w->fill[i].used || !in_drop(&w->fill[i], drop))
+	for (uint32_t i = w->oldest, next; i != NO_FILL; i = next) {
+		next = w->fill[i].newer;
+		if (!in_drop(&w->fill[i], drop))
 			continue;
 		unmap_run(w, w->fill[i].page, drop);
 		forget(w, &w->fill[i]);
@@ -550,10 +548,8 @@ static void protect_anew(struct windows *w)
 {
 	w->shown = mmu_save_state(w->cpu);
 	w->pcid = w->shown.cr4 & X86_CR4_PCIDE ? w->shown.cr3 & X86_CR3_PCID : 0;
-	for (uint32_t i = 0; i < w->cap; i++) {
+	for (uint32_t i = w->oldest; i != NO_FILL; i = w->fill[i].newer) {
 		struct fill *fill = &w->fill[i];
-		if (!fill->used)
-			continue;
 		int prot = wanted_prot(w, fill);
 		if (prot == 0)
 			host_unmap(w, fill);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "workloads/small_file.h"
 #include "workloads/trace.h"
 
 #define BYTES_MAX   (16u << 20) /* of a file; a dmesg at most */
@@ -144,7 +145,7 @@ GArray *memory_map_load(const char *path, GError **error)
 	const char *file, *form = form_of(path, &file);
 	gsize bytes;
 
-	if (!g_file_get_contents(file, &text, &bytes, &reason)) {
+	if (!small_file_read(file, &text, &bytes, &reason)) {
 		trace_error_set(error, TRACE_ERROR_IO, "%s", reason->message);
 		return NULL;
 	}

@@ -35,7 +35,8 @@ struct trace_frame_range {
 /* What is known about a trace besides its events. Owned strings; arrays are never NULL. */
 struct trace_meta {
 	char *source;	     /* base name of the imported file, or the generator's name */
-	char *source_sha256; /* of the imported file; NULL for generated traces */
+	char *source_xxh128; /* of the imported file; NULL for generated traces */
+	char *source_sha256; /* in its place in traces of before 0.2, else NULL */
 	char *format;	     /* importer or generator: "ftrace", "trace-dat", ... */
 	char *program;	     /* "kmemlab 0.1.0" */
 	char *system;	     /* kernel release of the recorded system, or NULL */
@@ -134,9 +135,12 @@ const char *trace_reader_sha256(struct trace_reader *reader, GError **error);
 /* Returns 1 with an event, 0 at the end, -1 with error. The two sections are read independently. */
 int trace_reader_next_start(struct trace_reader *reader, struct event *out, GError **error);
 int trace_reader_next(struct trace_reader *reader, struct event *out, GError **error);
-/* The next run of decoded events at once, about 12 ns an event: Returns how many (0 at the end, -1
+/* The next run of decoded events at once, about 11 ns an event: Returns how many (0 at the end, -1
  * with error); *out stays valid until the next call on the reader. */
 int trace_reader_next_block(struct trace_reader *reader, const struct event **out, GError **error);
+/* Whether the next of these calls goes to the file for another block (or finds the end), and does
+ * not merely decode. */
+bool trace_reader_at_block_end(const struct trace_reader *reader);
 /* Continues with event number, or with the first event at or after the time; beyond the last: at
  * the end. Cost: a block is decompressed, and decoded up to the event. */
 bool trace_reader_seek_event(struct trace_reader *reader, uint64_t event, GError **error);

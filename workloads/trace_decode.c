@@ -4,6 +4,9 @@
 
 #include <stddef.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 /* Blocks are decoded a batch at a time: first the images of all its events, then column after
  * column what varies. Every loop does one thing to at most TRACE_BATCH values. */
@@ -13,8 +16,13 @@ enum { MOST_PARTS = 64, MOST_KINDS = 32 };
 /* The eight bytes of an event from its kind on: kind, flags, CPU, task. */
 enum { HEAD = offsetof(struct event, kind) };
 
+/* How stored numbers are fetched: the usual layouts one by one in the loop that needs them, the
+ * others through an array. */
+enum feed { FEED_ARRAY = 0, FEED_PLANES_1, FEED_PLANES_2, FEED_PLANES_3, FEED_LENGTHS };
+
 struct cursor {
 	struct trace_part part;
+	enum feed feed;
 	const struct trace_column *column;
 	const uint8_t *values;	/* CODING_NUMBERS, CODING_IMAGES: the distinct ones */
 	const uint8_t *lengths; /* CODING_LENGTHS */
@@ -26,11 +34,26 @@ struct cursor {
 	uint64_t *slot; /* TRACE_SLOTS of them, PREDICT_LAST_OF_* */
 };
 
-/* Places in a batch of the events that have a column. */
+/* Places in a batch of the events that have a column; room for eight more than there can be. */
 struct members {
 	unsigned count;
-	uint16_t index[TRACE_BATCH];
+	uint8_t index[TRACE_BATCH + 8];
 };
+G_STATIC_ASSERT(TRACE_BATCH - 1 <= UINT8_MAX);
+
+/* The same as a bit an event. */
+enum { SET_WORDS = TRACE_BATCH / 64 };
+G_STATIC_ASSERT(TRACE_BATCH % 64 == 0);
+
+/* Of a byte of such a set: how many bits are set, and which, a byte each. */
+struct spread {
+	uint64_t places[256];
+	uint8_t count[256];
+};
+
+/* 16 bytes of an event at once. */
+typedef uint64_t quarter __attribute__((vector_size(16), aligned(8), may_alias));
+G_STATIC_ASSERT(HEAD == sizeof(uint64_t));
 
 struct trace_decoder {
 	struct cursor cursor[MOST_PARTS];
@@ -38,27 +61,40 @@ struct trace_decoder {
 	uint32_t left;	/* events */
 	uint32_t kinds; /* 1 << kind of all in the block */
 	struct event *shape;
-	uint64_t *actor; /* heads */
+	quarter *actor; /* {0, head} */
 	uint64_t image_bytes[EVENT_KINDS];
 
 	/* The batch at hand. */
-	struct members all, several, of_kind[MOST_KINDS];
-	uint8_t kind[TRACE_BATCH];
+	struct members all, some;
+	uint32_t some_kinds;  /* whose events `some` is, 0 none */
+	uint32_t known_kinds; /* whose bits are in of_kind */
+	uint64_t of_kind[MOST_KINDS][SET_WORDS];
+	struct spread spread;
+	uint8_t kind[TRACE_BATCH] __attribute__((aligned(16)));
 	uint16_t shape_number[TRACE_BATCH], actor_number[TRACE_BATCH];
-	uint64_t stored[TRACE_BATCH], value[TRACE_BATCH];
+	uint64_t value[TRACE_BATCH];
 	uint64_t newest[TRACE_BATCH + 1]; /* handles, before each event */
 	uint64_t slots[MOST_PARTS][TRACE_SLOTS];
 };
+
+static void make_spread(struct spread *spread)
+{
+	for (unsigned bits = 0; bits < 256; bits++)
+		for (unsigned bit = 0; bit < 8; bit++)
+			if (bits >> bit & 1)
+				spread->places[bits] |= (uint64_t)bit << 8 * spread->count[bits]++;
+}
 
 struct trace_decoder *trace_decoder_new(void)
 {
 	struct trace_decoder *decoder = g_new0(struct trace_decoder, 1);
 	decoder->shape = g_new(struct event, TRACE_IMAGES);
-	decoder->actor = g_new(uint64_t, TRACE_IMAGES);
+	decoder->actor = g_new(quarter, TRACE_IMAGES);
 	for (unsigned i = 0; i < EVENT_KINDS; i++)
 		decoder->image_bytes[i] = trace_image_bytes(i);
 	for (unsigned i = 0; i < TRACE_BATCH; i++)
-		decoder->all.index[i] = (uint16_t)i;
+		decoder->all.index[i] = (uint8_t)i;
+	make_spread(&decoder->spread);
 	return decoder;
 }
 
@@ -131,9 +167,65 @@ static bool lay_out(struct cursor *cursor, const uint8_t *data, GError **error)
 	return true;
 }
 
+/* Every number in the planes must name one of the distinct values or images. */
+static bool check_numbers(const struct cursor *cursor, GError **error)
+{
+	const uint8_t *p = cursor->data;
+	size_t count = cursor->part.count;
+	unsigned most = 0;
+
+	if (cursor->part.width == 1)
+		for (size_t i = 0; i < count; i++)
+			most = MAX(most, p[i]);
+	if (cursor->part.width == 2)
+		for (size_t i = 0; i < count; i++)
+			most = MAX(most, p[i] | (unsigned)p[i + count] << 8);
+	return most < cursor->part.low ||
+	       fail(error, cursor,
+		    cursor->part.coding == CODING_IMAGES ? "a number of an image is out of range"
+							 : "a number of a value is out of range");
+}
+
+static bool check_lengths(const struct cursor *cursor, GError **error)
+{
+	uint64_t sum = 0;
+	uint8_t most = 0;
+
+	for (uint32_t i = 0; i < cursor->part.count; i++) {
+		sum += cursor->lengths[i];
+		most = MAX(most, cursor->lengths[i]);
+	}
+	if (most > sizeof(uint64_t) || sum > (size_t)(cursor->end - cursor->data))
+		return fail(error, cursor, "a length is out of range");
+	return sum == (size_t)(cursor->end - cursor->data) ||
+	       fail(error, cursor, "bytes follow its last value");
+}
+
+/* Once for the block, so that the loops over its values need not look. */
+static bool check_values(const struct cursor *cursor, GError **error)
+{
+	if (cursor->part.coding == CODING_LENGTHS)
+		return check_lengths(cursor, error);
+	return cursor->part.coding == CODING_PLANES || check_numbers(cursor, error);
+}
+
+static enum feed choose_feed(const struct cursor *cursor)
+{
+	const struct trace_part *part = &cursor->part;
+
+	if (cursor->column->bytes < sizeof(uint64_t))
+		return FEED_ARRAY;
+	if (part->coding == CODING_LENGTHS)
+		return FEED_LENGTHS;
+	return part->coding == CODING_PLANES && part->width >= 1 && part->width <= 3
+		       ? FEED_PLANES_1 + (part->width - 1)
+		       : FEED_ARRAY;
+}
+
 static void start_predictor(struct trace_decoder *decoder, struct cursor *cursor)
 {
 	cursor->done = 0;
+	cursor->feed = choose_feed(cursor);
 	cursor->last = cursor->part.first;
 	if (cursor->part.predictor == PREDICT_LAST_OF_CPU ||
 	    cursor->part.predictor == PREDICT_LAST_OF_TASK) {
@@ -185,7 +277,7 @@ static bool load_actors(struct trace_decoder *decoder, const struct cursor *curs
 	if (cursor->part.first & ~allowed)
 		return fail(error, cursor, "more than an actor");
 	memset(decoder->actor, 0, cursor->part.low * sizeof(*decoder->actor));
-	unpack_images(cursor, HEAD, decoder->actor, sizeof(*decoder->actor));
+	unpack_images(cursor, HEAD, (uint8_t *)decoder->actor + HEAD, sizeof(*decoder->actor));
 	return true;
 }
 
@@ -204,7 +296,7 @@ static bool start_part(struct trace_decoder *decoder, unsigned i, const uint8_t 
 		return fail(error, cursor, "out of order");
 	if (cursor->part.bytes > bytes - *at)
 		return fail(error, cursor, "it is cut off");
-	if (!lay_out(cursor, raw + *at, error))
+	if (!lay_out(cursor, raw + *at, error) || !check_values(cursor, error))
 		return false;
 	*at += cursor->part.bytes;
 	if (cursor->part.column == COLUMN_SHAPE)
@@ -271,59 +363,56 @@ static void read_planes(const struct cursor *cursor, unsigned n, uint64_t *x)
 			x[i] |= (uint64_t)p[i + byte * plane] << 8 * byte;
 }
 
-static bool read_lengths(struct cursor *cursor, unsigned n, uint64_t *x, GError **error)
+/* x[i] = stored number i of one of the layouts that are rare. */
+static void read_array(const struct cursor *cursor, unsigned n, uint64_t *x)
 {
-	static const uint64_t masks[9] = {
+	read_planes(cursor, n, x);
+	if (cursor->part.coding == CODING_NUMBERS)
+		for (unsigned i = 0; i < n; i++)
+			x[i] = trace_get64(cursor->values + 8 * x[i]);
+	else
+		for (unsigned i = 0; i < n; i++)
+			x[i] += cursor->part.low;
+}
+
+/* ---- values out of numbers ---- */
+
+/* Stored numbers on their way to a loop. */
+struct source {
+	const uint8_t *at, *length;
+	size_t plane;
+	uint64_t low;
+	const uint64_t *x; /* FEED_ARRAY */
+};
+
+static inline __attribute__((always_inline)) uint64_t fetch(struct source *from, enum feed feed,
+							    unsigned i)
+{
+	static const uint64_t masks[] = {
 		0,	    0xff,	  0xffff,	  0xffffff,
 		0xffffffff, 0xffffffffff, 0xffffffffffff, 0xffffffffffffff,
 		UINT64_MAX
 	};
-	const uint8_t *length = cursor->lengths + cursor->done;
-	const uint8_t *at = cursor->data;
-	unsigned sum = 0, most = 0;
+	const uint8_t *at = from->at;
+	uint64_t number;
 
-	for (unsigned i = 0; i < n; i++) {
-		sum += length[i];
-		most = MAX(most, length[i]);
+	switch (feed) {
+	case FEED_PLANES_1:
+		return from->low + at[i];
+	case FEED_PLANES_2:
+		return from->low + (at[i] | (uint64_t)at[i + from->plane] << 8);
+	case FEED_PLANES_3:
+		return from->low + (at[i] | (uint64_t)at[i + from->plane] << 8 |
+				    (uint64_t)at[i + 2 * from->plane] << 16);
+	case FEED_LENGTHS:
+		number = trace_get64(at) & masks[from->length[i]];
+		from->at += from->length[i];
+		return from->low + number;
+	case FEED_ARRAY:
+		break;
 	}
-	if (most > 8 || sum > (size_t)(cursor->end - at))
-		return fail(error, cursor, "a length is out of range");
-	for (unsigned i = 0; i < n; i++) {
-		x[i] = trace_get64(at) & masks[length[i]];
-		at += length[i];
-	}
-	cursor->data = at;
-	return true;
+	return from->x[i];
 }
-
-/* x[i] = stored number i, from whatever layout. */
-static bool read_stored(struct trace_decoder *decoder, struct cursor *cursor, unsigned n,
-			uint64_t *x, GError **error)
-{
-	uint64_t low = cursor->part.low, most = 0;
-
-	if (cursor->part.coding == CODING_NUMBERS) {
-		uint64_t *number = decoder->stored;
-		read_planes(cursor, n, number);
-		for (unsigned i = 0; i < n; i++)
-			most = MAX(most, number[i]);
-		if (most >= low)
-			return fail(error, cursor, "a number of a value is out of range");
-		for (unsigned i = 0; i < n; i++)
-			x[i] = trace_get64(cursor->values + 8 * number[i]);
-		return true;
-	}
-	if (cursor->part.coding == CODING_PLANES)
-		read_planes(cursor, n, x);
-	else if (!read_lengths(cursor, n, x, error))
-		return false;
-	if (low)
-		for (unsigned i = 0; i < n; i++)
-			x[i] += low;
-	return true;
-}
-
-/* ---- values out of numbers ---- */
 
 static inline uint64_t unzigzag(uint64_t x)
 {
@@ -331,27 +420,30 @@ static inline uint64_t unzigzag(uint64_t x)
 }
 
 /* Where values go: into a field of 64 bits of the set's events, or back where they came from. */
+enum way { WAY_BACK = 0, WAY_SOME, WAY_ALL };
+
 struct sink {
 	const struct event *events;
-	const uint16_t *index;
-	uint8_t *field; /* of event 0; NULL: back */
+	const uint8_t *index;
+	uint8_t *field; /* of event 0 */
 	uint64_t *x;
 };
 
-static inline __attribute__((always_inline)) void put(const struct sink *sink, bool direct,
+static inline __attribute__((always_inline)) void put(const struct sink *sink, enum way way,
 						      unsigned i, uint64_t value)
 {
-	if (direct)
-		memcpy(sink->field + sink->index[i] * sizeof(struct event), &value, sizeof(value));
-	else
+	if (way == WAY_BACK)
 		sink->x[i] = value;
+	else
+		memcpy(sink->field + (way == WAY_ALL ? i : sink->index[i]) * sizeof(struct event),
+		       &value, sizeof(value));
 }
 
 /* The last value of a slot stays in a register while events of one CPU or task follow each other.
  */
 static inline __attribute__((always_inline)) void
-predict_by_slot(struct cursor *cursor, const struct sink *sink, unsigned n, bool direct,
-		unsigned (*slot_of)(const struct event *))
+predict_by_slot(struct cursor *cursor, struct source *from, enum feed feed, const struct sink *sink,
+		unsigned n, enum way way, unsigned (*slot_of)(const struct event *))
 {
 	uint64_t scale = cursor->part.scale;
 	unsigned slot = slot_of(&sink->events[sink->index[0]]);
@@ -364,8 +456,8 @@ predict_by_slot(struct cursor *cursor, const struct sink *sink, unsigned n, bool
 			slot = now;
 			last = cursor->slot[slot];
 		}
-		last += unzigzag(sink->x[i]) * scale;
-		put(sink, direct, i, last);
+		last += unzigzag(fetch(from, feed, i)) * scale;
+		put(sink, way, i, last);
 	}
 	cursor->slot[slot] = last;
 }
@@ -380,34 +472,34 @@ static inline unsigned task_slot(const struct event *event)
 	return event->task % TRACE_SLOTS;
 }
 
-static inline __attribute__((always_inline)) void predict(struct cursor *cursor,
-							  const uint64_t *newest,
-							  const struct sink *sink, unsigned n,
-							  bool direct)
+static inline __attribute__((always_inline)) void
+predict(struct cursor *cursor, struct source *from, enum feed feed, const uint64_t *newest,
+	const struct sink *sink, unsigned n, enum way way)
 {
 	uint64_t scale = cursor->part.scale, last = cursor->last;
 
 	switch (cursor->part.predictor) {
 	case PREDICT_NOTHING:
 		for (unsigned i = 0; i < n; i++)
-			put(sink, direct, i, sink->x[i] * scale);
+			put(sink, way, i, fetch(from, feed, i) * scale);
 		break;
 	case PREDICT_LAST:
 		for (unsigned i = 0; i < n; i++) {
-			last += unzigzag(sink->x[i]) * scale;
-			put(sink, direct, i, last);
+			last += unzigzag(fetch(from, feed, i)) * scale;
+			put(sink, way, i, last);
 		}
 		cursor->last = last;
 		break;
 	case PREDICT_LAST_OF_CPU:
-		predict_by_slot(cursor, sink, n, direct, cpu_slot);
+		predict_by_slot(cursor, from, feed, sink, n, way, cpu_slot);
 		break;
 	case PREDICT_LAST_OF_TASK:
-		predict_by_slot(cursor, sink, n, direct, task_slot);
+		predict_by_slot(cursor, from, feed, sink, n, way, task_slot);
 		break;
 	case PREDICT_NEWEST:
 		for (unsigned i = 0; i < n; i++)
-			put(sink, direct, i, newest[sink->index[i]] + unzigzag(sink->x[i]) * scale);
+			put(sink, way, i,
+			    newest[sink->index[i]] + unzigzag(fetch(from, feed, i)) * scale);
 		break;
 	}
 }
@@ -429,28 +521,81 @@ static void scatter(struct event *events, const struct members *set,
 	}
 }
 
-static void put_values(const struct trace_decoder *decoder, struct cursor *cursor,
-		       struct event *out, const struct members *set, uint64_t *x)
+/* One loop for each layout. */
+static inline __attribute__((always_inline)) void
+put_long(struct cursor *cursor, const uint64_t *newest, const uint64_t *x, const struct sink *sink,
+	 unsigned n, enum way way)
 {
+	struct source from = { .at = cursor->data,
+			       .length = cursor->lengths + cursor->done,
+			       .plane = cursor->part.count,
+			       .low = cursor->part.low,
+			       .x = x };
+
+	if (cursor->feed != FEED_LENGTHS)
+		from.at += cursor->done;
+	switch (cursor->feed) {
+	case FEED_ARRAY:
+		predict(cursor, &from, FEED_ARRAY, newest, sink, n, way);
+		break;
+	case FEED_PLANES_1:
+		predict(cursor, &from, FEED_PLANES_1, newest, sink, n, way);
+		break;
+	case FEED_PLANES_2:
+		predict(cursor, &from, FEED_PLANES_2, newest, sink, n, way);
+		break;
+	case FEED_PLANES_3:
+		predict(cursor, &from, FEED_PLANES_3, newest, sink, n, way);
+		break;
+	case FEED_LENGTHS:
+		predict(cursor, &from, FEED_LENGTHS, newest, sink, n, way);
+		cursor->data = from.at;
+		break;
+	}
+}
+
+/* A field of less than 64 bits: first into an array. */
+static void put_short(struct trace_decoder *decoder, struct cursor *cursor, struct event *out,
+		      const struct members *set)
+{
+	uint64_t *x = decoder->value;
+	struct source from = { .at = cursor->data,
+			       .length = cursor->lengths + cursor->done,
+			       .low = cursor->part.low };
 	struct sink sink = { out, set->index, NULL, x };
 
-	if (cursor->column->bytes == sizeof(uint64_t)) {
-		sink.field = (uint8_t *)out + cursor->column->offset;
-		predict(cursor, decoder->newest, &sink, set->count, true);
-	} else {
-		predict(cursor, decoder->newest, &sink, set->count, false);
-		scatter(out, set, cursor->column, x);
+	if (cursor->part.coding == CODING_LENGTHS) {
+		for (unsigned i = 0; i < set->count; i++)
+			x[i] = fetch(&from, FEED_LENGTHS, i);
+		cursor->data = from.at;
 	}
+	from.x = x;
+	predict(cursor, &from, FEED_ARRAY, decoder->newest, &sink, set->count, WAY_BACK);
+	scatter(out, set, cursor->column, x);
+}
+
+static void put_values(struct trace_decoder *decoder, struct cursor *cursor, struct event *out,
+		       const struct members *set)
+{
+	struct sink sink = { out, set->index, (uint8_t *)out + cursor->column->offset, NULL };
+
+	if (cursor->feed == FEED_ARRAY && cursor->part.coding != CODING_LENGTHS)
+		read_array(cursor, set->count, decoder->value);
+	if (cursor->column->bytes < sizeof(uint64_t))
+		put_short(decoder, cursor, out, set);
+	else if (set == &decoder->all)
+		put_long(cursor, decoder->newest, decoder->value, &sink, set->count, WAY_ALL);
+	else
+		put_long(cursor, decoder->newest, decoder->value, &sink, set->count, WAY_SOME);
 }
 
 /* ---- a batch ---- */
 
-/* out[i] = number i of an image; all are below the number of images. */
+/* out[i] = number i of an image. */
 static bool read_numbers(struct cursor *cursor, unsigned n, uint16_t *out, GError **error)
 {
 	const uint8_t *p = cursor->data + cursor->done;
 	size_t plane = cursor->part.count;
-	unsigned most = 0;
 
 	if (n > plane - cursor->done)
 		return fail(error, cursor, "it has too few values");
@@ -463,42 +608,80 @@ static bool read_numbers(struct cursor *cursor, unsigned n, uint16_t *out, GErro
 	else
 		for (unsigned i = 0; i < n; i++)
 			out[i] = (uint16_t)(p[i] | p[i + plane] << 8);
-	for (unsigned i = 0; i < n; i++)
-		most = MAX(most, out[i]);
-	return most < cursor->part.low ||
-	       fail(error, cursor, "a number of an image is out of range");
+	return true;
 }
 
-/* Copies the images of the batch's events and sorts the events by kind. */
+/* Puts the images of the batch's events together. */
 static void copy_images(struct trace_decoder *decoder, struct event *out, unsigned n)
 {
-	for (uint32_t kinds = decoder->kinds; kinds; kinds &= kinds - 1)
-		decoder->of_kind[__builtin_ctz(kinds)].count = 0;
+	const struct event *shape = decoder->shape;
+	const quarter *actor = decoder->actor;
+	const uint16_t *shape_number = decoder->shape_number, *actor_number = decoder->actor_number;
+	uint8_t *kind = decoder->kind;
+
 	for (unsigned i = 0; i < n; i++) {
-		const struct event *image = &decoder->shape[decoder->shape_number[i]];
-		struct members *same = &decoder->of_kind[image->kind];
-		uint64_t head;
-		out[i] = *image;
-		memcpy(&head, (const uint8_t *)image + HEAD, sizeof(head));
-		head |= decoder->actor[decoder->actor_number[i]];
-		memcpy((uint8_t *)&out[i] + HEAD, &head, sizeof(head));
-		decoder->kind[i] = image->kind;
-		same->index[same->count++] = (uint16_t)i;
+		const struct event *image = &shape[shape_number[i]];
+		quarter first = ((const quarter *)(const void *)image)[0] | actor[actor_number[i]];
+		memcpy(&out[i], &first, sizeof(first));
+		memcpy(&out[i].u, &image->u, sizeof(image->u));
+		kind[i] = image->kind;
 	}
+	memset(kind + n, EVENT_NONE, TRACE_BATCH - n);
 	decoder->all.count = n;
+	decoder->some_kinds = decoder->known_kinds = 0;
+}
+
+/* Bit i of the set = event i is of that kind. */
+static void find_kind(struct trace_decoder *decoder, unsigned kind)
+{
+	for (unsigned word = 0; word < SET_WORDS; word++) {
+		const uint8_t *at = decoder->kind + 64 * word;
+		uint64_t bits = 0;
+#ifdef __SSE2__
+		for (unsigned i = 0; i < 64; i += 16) {
+			__m128i same = _mm_cmpeq_epi8(_mm_load_si128((const __m128i *)(at + i)),
+						      _mm_set1_epi8((char)kind));
+			bits |= (uint64_t)(unsigned)_mm_movemask_epi8(same) << i;
+		}
+#else
+		for (unsigned i = 0; i < 64; i++)
+			bits |= (uint64_t)(at[i] == kind) << i;
+#endif
+		decoder->of_kind[kind][word] = bits;
+	}
+	decoder->known_kinds |= 1u << kind;
 }
 
 static const struct members *members_of(struct trace_decoder *decoder, uint32_t kinds)
 {
+	struct members *set = &decoder->some;
+	uint64_t bits[SET_WORDS] = { 0 }, any = 0;
+	unsigned count = 0;
+
 	if (kinds == decoder->kinds)
 		return &decoder->all;
-	if ((kinds & (kinds - 1)) == 0)
-		return kinds ? &decoder->of_kind[__builtin_ctz(kinds)] : NULL;
-	struct members *set = &decoder->several;
-	unsigned count = 0;
-	for (unsigned i = 0; i < decoder->all.count; i++) {
-		set->index[count] = (uint16_t)i;
-		count += kinds >> decoder->kind[i] & 1;
+	/* Columns of the same kinds stand side by side. */
+	if (kinds == decoder->some_kinds)
+		return set;
+	decoder->some_kinds = kinds;
+	for (uint32_t left = kinds; left; left &= left - 1) {
+		unsigned kind = (unsigned)__builtin_ctz(left);
+		if (!(decoder->known_kinds >> kind & 1))
+			find_kind(decoder, kind);
+		for (unsigned word = 0; word < SET_WORDS; word++)
+			bits[word] |= decoder->of_kind[kind][word];
+	}
+	set->count = 0;
+	for (unsigned word = 0; word < SET_WORDS; word++)
+		any |= bits[word];
+	if (!any)
+		return set;
+	/* Eight events at a time, whether they are members or not: no branch to guess wrong. */
+	for (unsigned first = 0; first < TRACE_BATCH; first += 8) {
+		uint8_t eight = (uint8_t)(bits[first / 64] >> first % 64);
+		trace_put64(set->index + count,
+			    decoder->spread.places[eight] + first * UINT64_C(0x0101010101010101));
+		count += decoder->spread.count[eight];
 	}
 	set->count = count;
 	return set;
@@ -521,18 +704,15 @@ static bool decode_column(struct trace_decoder *decoder, struct cursor *cursor, 
 			  GError **error)
 {
 	const struct members *set = members_of(decoder, cursor->kinds);
-	uint64_t *x = decoder->value;
 
 	if (cursor->part.predictor == PREDICT_NEWEST)
 		learn_newest(decoder, cursor, out);
-	if (!set || set->count == 0)
+	if (set->count == 0)
 		return true;
 	if (set->count > cursor->part.count - cursor->done)
 		return fail(error, cursor, "it has too few values");
-	if (!read_stored(decoder, cursor, set->count, x, error))
-		return false;
+	put_values(decoder, cursor, out, set);
 	cursor->done += set->count;
-	put_values(decoder, cursor, out, set, x);
 	return true;
 }
 
@@ -542,8 +722,6 @@ static bool used_up(const struct trace_decoder *decoder, GError **error)
 		const struct cursor *cursor = &decoder->cursor[i];
 		if (cursor->done != cursor->part.count)
 			return fail(error, cursor, "it has too many values");
-		if (cursor->part.coding == CODING_LENGTHS && cursor->data != cursor->end)
-			return fail(error, cursor, "bytes follow its last value");
 	}
 	return true;
 }
@@ -562,7 +740,7 @@ int trace_decoder_next(struct trace_decoder *decoder, struct event *out, GError 
 			return -1;
 		first = 2;
 	} else {
-		decoder->actor[0] = 0;
+		decoder->actor[0] = (quarter){ 0, 0 };
 		memset(decoder->actor_number, 0, n * sizeof(*decoder->actor_number));
 	}
 	copy_images(decoder, out, n);

@@ -40,6 +40,13 @@ struct hash_slot {
 	uint32_t generation, number;
 };
 
+/* Columns are gathered from so many events at once, while these stay in the L2 cache: a block does
+ * not. */
+enum { GATHER_EVENTS = 4 << 10 };
+
+enum { EVENT_WORDS = sizeof(struct event) / sizeof(uint64_t) };
+G_STATIC_ASSERT(offsetof(struct event, kind) == 8);
+
 struct trace_encoder {
 	const struct event *events;
 	uint32_t count;
@@ -49,7 +56,10 @@ struct trace_encoder {
 	struct plan plan[MOST_COLUMNS];
 	uint8_t way[MOST_COLUMNS]; /* in this block: enum way */
 
-	uint8_t *kind;	   /* of all events */
+	uint8_t *kind;	/* of all events */
+	uint64_t *head; /* word 1 of all events: kind, flags, CPU, task */
+	/* By kind: its first event, and the bits in which another one differs from it. */
+	uint64_t first[EVENT_KINDS][EVENT_WORDS], differ[EVENT_KINDS][EVENT_WORDS];
 	uint32_t *by_kind; /* their numbers, sorted by kind */
 	uint32_t kind_start[EVENT_KINDS + 1];
 	uint32_t *all;	   /* 0, 1, 2 ... */
@@ -57,8 +67,13 @@ struct trace_encoder {
 	uint32_t several_kinds, several_members;
 	const uint32_t *index; /* the events that have the column at hand */
 	uint32_t members;
-	uint64_t *value, *stored; /* one each */
-	uint32_t *number;	  /* of a distinct value or image */
+	uint64_t *value; /* one each: of a column in gathered, or in one_column */
+	uint64_t *stored;
+	uint64_t *one_column;
+	uint64_t *gathered; /* columns one behind the other */
+	size_t gathered_room;
+	uint64_t *column_values[MOST_COLUMNS]; /* in gathered, NULL: not there */
+	uint32_t *number;		       /* of a distinct value or image */
 	uint8_t *packed, *entries;
 	struct hash_slot *hash;
 	uint32_t generation;
@@ -86,7 +101,8 @@ struct trace_encoder *trace_encoder_new(void)
 	encoder->all = g_new(uint32_t, TRACE_BLOCK_EVENTS);
 	for (uint32_t i = 0; i < TRACE_BLOCK_EVENTS; i++)
 		encoder->all[i] = i;
-	encoder->value = g_new(uint64_t, TRACE_BLOCK_EVENTS);
+	encoder->head = g_new(uint64_t, TRACE_BLOCK_EVENTS);
+	encoder->value = encoder->one_column = g_new(uint64_t, TRACE_BLOCK_EVENTS);
 	encoder->stored = g_new(uint64_t, TRACE_BLOCK_EVENTS);
 	encoder->number = g_new(uint32_t, TRACE_BLOCK_EVENTS);
 	encoder->packed = g_malloc(TRACE_BLOCK_EVENTS * TRACE_IMAGE_BYTES);
@@ -112,7 +128,9 @@ void trace_encoder_free(struct trace_encoder *encoder)
 	g_free(encoder->by_kind);
 	g_free(encoder->several);
 	g_free(encoder->all);
-	g_free(encoder->value);
+	g_free(encoder->head);
+	g_free(encoder->one_column);
+	g_free(encoder->gathered);
 	g_free(encoder->stored);
 	g_free(encoder->number);
 	g_free(encoder->packed);
@@ -131,16 +149,25 @@ void trace_encoder_free(struct trace_encoder *encoder)
 
 /* ---- events to values ---- */
 
-/* Sorts the events' numbers by kind. */
+/* Looks at all events once: sorts their numbers by kind, and finds out which bits differ. */
 static void sort_kinds(struct trace_encoder *encoder)
 {
 	uint32_t at[EVENT_KINDS + 1] = { 0 };
 
 	encoder->kinds = encoder->several_kinds = 0;
+	memset(encoder->differ, 0, sizeof(encoder->differ));
 	for (uint32_t i = 0; i < encoder->count; i++) {
-		encoder->kind[i] = encoder->events[i].kind;
-		encoder->kinds |= 1u << encoder->kind[i];
-		at[encoder->kind[i] + 1]++;
+		unsigned kind = encoder->events[i].kind;
+		uint64_t word[EVENT_WORDS];
+		memcpy(word, &encoder->events[i], sizeof(word));
+		encoder->kind[i] = (uint8_t)kind;
+		encoder->head[i] = word[1];
+		if (!(encoder->kinds >> kind & 1))
+			memcpy(encoder->first[kind], word, sizeof(word));
+		for (unsigned w = 0; w < EVENT_WORDS; w++)
+			encoder->differ[kind][w] |= word[w] ^ encoder->first[kind][w];
+		encoder->kinds |= 1u << kind;
+		at[kind + 1]++;
 	}
 	for (unsigned kind = 0; kind < EVENT_KINDS; kind++)
 		at[kind + 1] += at[kind];
@@ -180,9 +207,8 @@ static void find_members(struct trace_encoder *encoder, uint32_t kinds)
 	encoder->several_kinds = kinds;
 }
 
-static uint64_t field_of(const struct event *event, const struct trace_column *column)
+static uint64_t field_at(const uint8_t *at, const struct trace_column *column)
 {
-	const uint8_t *at = (const uint8_t *)event + column->offset;
 	switch (column->bytes) {
 	case 1:
 		return *at;
@@ -195,34 +221,100 @@ static uint64_t field_of(const struct event *event, const struct trace_column *c
 	}
 }
 
-/* Finds the members. Returns whether their values differ from each other; *first is the first. */
-static bool differs(struct trace_encoder *encoder, const struct trace_column *column,
+static uint64_t field_of(const void *event, const struct trace_column *column)
+{
+	return field_at((const uint8_t *)event + column->offset, column);
+}
+
+/* Returns whether the values of a column differ from each other; *first is one of them. */
+static bool differs(const struct trace_encoder *encoder, const struct trace_column *column,
 		    uint64_t *first)
 {
-	find_members(encoder, column->kinds);
-	*first = encoder->members ? field_of(&encoder->events[encoder->index[0]], column) : 0;
-	for (uint32_t i = 1; i < encoder->members; i++)
-		if (field_of(&encoder->events[encoder->index[i]], column) != *first)
-			return true;
-	return false;
+	bool any = false, differ = false;
+
+	*first = 0;
+	for (uint32_t left = column->kinds & encoder->kinds; left; left &= left - 1) {
+		unsigned kind = (unsigned)__builtin_ctz(left);
+		uint64_t value = field_of(encoder->first[kind], column);
+		differ |= field_of(encoder->differ[kind], column) != 0 || (any && value != *first);
+		*first = value;
+		any = true;
+	}
+	return differ;
+}
+
+static void gather_from(const struct trace_encoder *encoder, const struct trace_column *column,
+			const uint32_t *index, uint32_t count, uint64_t *value)
+{
+	const struct event *events = encoder->events;
+
+	if (column->bytes == sizeof(uint64_t))
+		for (uint32_t i = 0; i < count; i++)
+			memcpy(&value[i], (const uint8_t *)&events[index[i]] + column->offset,
+			       sizeof(uint64_t));
+	else
+		for (uint32_t i = 0; i < count; i++)
+			value[i] = field_of(&events[index[i]], column);
 }
 
 /* Gathers the column's values. */
-static void gather(struct trace_encoder *encoder, const struct trace_column *column)
+static void gather(struct trace_encoder *encoder, unsigned number)
 {
-	const struct event *events = encoder->events;
-	const uint32_t *index;
+	find_members(encoder, trace_columns[number].kinds);
+	encoder->value = encoder->column_values[number];
+	if (encoder->value)
+		return;
+	encoder->value = encoder->one_column;
+	gather_from(encoder, &trace_columns[number], encoder->index, encoder->members,
+		    encoder->value);
+}
 
-	find_members(encoder, column->kinds);
-	index = encoder->index;
-	if (column->bytes == sizeof(uint64_t))
-		for (uint32_t i = 0; i < encoder->members; i++)
-			memcpy(&encoder->value[i],
-			       (const uint8_t *)&events[index[i]] + column->offset,
-			       sizeof(uint64_t));
-	else
-		for (uint32_t i = 0; i < encoder->members; i++)
-			encoder->value[i] = field_of(&events[index[i]], column);
+/* Gathers all columns that go apart and whose members have a list of their own, a piece of the
+ * block after the other. */
+static void gather_apart(struct trace_encoder *encoder)
+{
+	struct {
+		unsigned number;
+		const uint32_t *index, *end;
+		uint64_t *value;
+	} column[MOST_COLUMNS];
+	unsigned columns = 0;
+	size_t used = 0;
+
+	for (unsigned i = COLUMN_FIELDS; i < trace_column_count; i++) {
+		if (encoder->way[i] != WAY_APART)
+			continue;
+		find_members(encoder, trace_columns[i].kinds);
+		if (encoder->index == encoder->several)
+			continue;
+		column[columns].number = i;
+		column[columns].index = encoder->index;
+		column[columns++].end = encoder->index + encoder->members;
+		used += encoder->members;
+	}
+	if (used > encoder->gathered_room) {
+		g_free(encoder->gathered);
+		encoder->gathered = g_new(uint64_t, used);
+		encoder->gathered_room = used;
+	}
+	used = 0;
+	for (unsigned c = 0; c < columns; c++) {
+		column[c].value = encoder->gathered + used;
+		encoder->column_values[column[c].number] = column[c].value;
+		used += (size_t)(column[c].end - column[c].index);
+	}
+	for (uint32_t stop = GATHER_EVENTS; stop < encoder->count + GATHER_EVENTS;
+	     stop += GATHER_EVENTS)
+		for (unsigned c = 0; c < columns; c++) {
+			const uint32_t *index = column[c].index;
+			uint32_t count = 0;
+			while (index + count < column[c].end && index[count] < stop)
+				count++;
+			gather_from(encoder, &trace_columns[column[c].number], index, count,
+				    column[c].value);
+			column[c].index += count;
+			column[c].value += count;
+		}
 }
 
 /* ---- values to stored numbers ---- */
@@ -254,15 +346,16 @@ static void subtract_prediction(struct trace_encoder *encoder, struct trace_part
 	for (unsigned i = 0; i < TRACE_SLOTS; i++)
 		slot[i] = part->first;
 	for (uint32_t i = 0; i < encoder->members; i++) {
-		const struct event *event = &encoder->events[encoder->index[i]];
-		uint64_t *of =
-			part->predictor == PREDICT_LAST_OF_CPU	  ? &slot[event->cpu % TRACE_SLOTS]
-			: part->predictor == PREDICT_LAST_OF_TASK ? &slot[event->task % TRACE_SLOTS]
-								  : &last;
+		uint64_t head = encoder->head[encoder->index[i]];
+		uint64_t *of = part->predictor == PREDICT_LAST_OF_CPU
+				       ? &slot[(uint16_t)(head >> 16) % TRACE_SLOTS]
+			       : part->predictor == PREDICT_LAST_OF_TASK
+				       ? &slot[(head >> 32) % TRACE_SLOTS]
+				       : &last;
 		if (part->predictor == PREDICT_NEWEST) {
 			for (; at < encoder->index[i]; at++)
-				if (encoder->events[at].kind == EVENT_FRAME_ALLOC ||
-				    encoder->events[at].kind == EVENT_HEAP_ALLOC)
+				if (encoder->kind[at] == EVENT_FRAME_ALLOC ||
+				    encoder->kind[at] == EVENT_HEAP_ALLOC)
 					newest = encoder->events[at].u.frame.handle;
 			*of = newest;
 		}
@@ -271,32 +364,65 @@ static void subtract_prediction(struct trace_encoder *encoder, struct trace_part
 	}
 }
 
+/* Exact division by a constant with one multiplication (Warren, Hacker's Delight, 10-16 and 10-17):
+ * x / scale is x times the inverse of scale's odd part modulo 2^64, rotated by the even part; of
+ * an x that scale does not divide the result is above the greatest quotient. */
+struct divisor {
+	uint64_t scale, inverse, most;
+	unsigned shift;
+};
+
+static struct divisor divisor_of(uint64_t scale)
+{
+	unsigned shift = (unsigned)__builtin_ctzll(scale);
+	uint64_t odd = scale >> shift, inverse = odd;
+
+	/* Each step doubles the right bits; an odd number is its own inverse modulo 8. */
+	for (unsigned bits = 3; bits < 64; bits *= 2)
+		inverse *= 2 - odd * inverse;
+	return (struct divisor){ scale, inverse, UINT64_MAX / scale, shift };
+}
+
+static inline uint64_t quotient(struct divisor by, uint64_t x)
+{
+	uint64_t product = x * by.inverse;
+	return product >> by.shift | product << (-by.shift & 63);
+}
+
+/* The greatest divisor of all, 1 if they are all zero. */
+static struct divisor common_scale(const uint64_t *x, uint32_t count, bool is_signed)
+{
+	uint64_t scale = 0;
+	struct divisor by = { 0 };
+
+	for (uint32_t i = 0; i < count && scale != 1; i++) {
+		uint64_t size = is_signed ? magnitude(x[i]) : x[i];
+		if (size == 0 || (scale && quotient(by, size) <= by.most))
+			continue;
+		scale = common_divisor(size, scale);
+		by = divisor_of(scale);
+	}
+	return scale ? by : divisor_of(1);
+}
+
 /* Divides the differences by what they have in common and folds their sign into bit 0. */
 static void scale_differences(struct trace_encoder *encoder, struct trace_part *part)
 {
 	uint64_t *stored = encoder->stored;
-	uint64_t scale = 0;
+	struct divisor by = common_scale(stored, encoder->members, true);
 
-	for (uint32_t i = 0; i < encoder->members && scale != 1; i++)
-		scale = common_divisor(magnitude(stored[i]), scale);
-	part->scale = scale ? scale : 1;
-	for (uint32_t i = 0; i < encoder->members; i++) {
-		uint64_t size = magnitude(stored[i]);
-		uint64_t negative = stored[i] >> 63;
-		size = part->scale == 1 ? size : size / part->scale;
-		stored[i] = 2 * size - negative;
-	}
+	part->scale = by.scale;
+	for (uint32_t i = 0; i < encoder->members; i++)
+		stored[i] = 2 * quotient(by, magnitude(stored[i])) - (stored[i] >> 63);
 }
 
 static void scale_values(struct trace_encoder *encoder, struct trace_part *part)
 {
-	uint64_t scale = 0;
-	for (uint32_t i = 0; i < encoder->members && scale != 1; i++)
-		scale = common_divisor(encoder->value[i], scale);
-	part->scale = scale ? scale : 1;
+	struct divisor by = common_scale(encoder->value, encoder->members, false);
+
+	part->scale = by.scale;
 	for (uint32_t i = 0; i < encoder->members; i++)
-		encoder->stored[i] =
-			part->scale == 1 ? encoder->value[i] : encoder->value[i] / part->scale;
+		encoder->stored[i] = quotient(by, encoder->value[i]);
 }
 
 static void predict(struct trace_encoder *encoder, struct trace_part *part)
@@ -361,7 +487,8 @@ static void lay_lengths(struct trace_encoder *encoder, struct trace_part *part, 
 }
 
 /* Of some packed words: values or images. */
-static uint32_t hash_words(const uint8_t *value, unsigned bytes)
+static inline __attribute__((always_inline)) uint32_t hash_words(const uint8_t *value,
+								 unsigned bytes)
 {
 	uint64_t hash = 0;
 
@@ -372,33 +499,60 @@ static uint32_t hash_words(const uint8_t *value, unsigned bytes)
 	return (uint32_t)hash;
 }
 
-/* Numbers the distinct ones among `count` packed values of some bytes each, in the order of their
- * first appearance. Returns how many there are, or `most` + 1 if there are more than that. */
-static uint32_t number_distinct(struct trace_encoder *encoder, uint32_t count, unsigned bytes,
-				uint32_t most)
+static inline __attribute__((always_inline)) bool same_words(const uint8_t *a, const uint8_t *b,
+							     unsigned bytes)
 {
-	uint32_t distinct = 0, mask = 255;
+	uint64_t differ = 0;
+
+	for (unsigned i = 0; i < bytes; i += 8)
+		differ |= trace_get64(a + i) ^ trace_get64(b + i);
+	return differ == 0;
+}
+
+/* Numbers the distinct ones among `count` packed values of some words each, in the order of their
+ * first appearance. Returns how many there are, or `most` + 1 if there are more than that. */
+static inline __attribute__((always_inline)) uint32_t
+number_words(struct trace_encoder *encoder, uint32_t count, unsigned bytes, uint32_t most)
+{
+	struct hash_slot *hash = encoder->hash;
+	uint8_t *entries = encoder->entries;
+	uint32_t distinct = 0, mask = 255, generation = ++encoder->generation;
+
 	while (mask + 1 < 2 * count)
 		mask = 2 * mask + 1;
-	encoder->generation++;
 	for (uint32_t i = 0; i < count; i++) {
 		const uint8_t *value = encoder->packed + (size_t)i * bytes;
 		uint32_t at = hash_words(value, bytes) & mask;
-		while (encoder->hash[at].generation == encoder->generation &&
-		       memcmp(encoder->entries + (size_t)encoder->hash[at].number * bytes, value,
-			      bytes))
+		while (hash[at].generation == generation &&
+		       !same_words(entries + (size_t)hash[at].number * bytes, value, bytes))
 			at = (at + 1) & mask;
-		struct hash_slot *slot = &encoder->hash[at];
-		if (slot->generation != encoder->generation) {
+		struct hash_slot *slot = &hash[at];
+		if (slot->generation != generation) {
 			if (distinct == most)
 				return most + 1;
-			*slot = (struct hash_slot){ encoder->generation, distinct };
-			memcpy(encoder->entries + (size_t)distinct * bytes, value, bytes);
+			*slot = (struct hash_slot){ generation, distinct };
+			memcpy(entries + (size_t)distinct * bytes, value, bytes);
 			distinct++;
 		}
 		encoder->number[i] = slot->number;
 	}
 	return distinct;
+}
+
+/* A loop for each size that is usual. */
+static uint32_t number_distinct(struct trace_encoder *encoder, uint32_t count, unsigned bytes,
+				uint32_t most)
+{
+	switch (bytes) {
+	case 8:
+		return number_words(encoder, count, 8, most);
+	case 32:
+		return number_words(encoder, count, 32, most);
+	case 40:
+		return number_words(encoder, count, 40, most);
+	default:
+		return number_words(encoder, count, bytes, most);
+	}
 }
 
 static uint32_t most_entries(uint32_t values, uint32_t limit)
@@ -418,10 +572,15 @@ static uint32_t count_distinct(struct trace_encoder *encoder, uint32_t most)
 static void lay_numbers(struct trace_encoder *encoder, struct trace_part *part, uint32_t distinct,
 			GByteArray *out)
 {
-	for (uint32_t i = 0; i < encoder->members; i++)
-		encoder->stored[i] = encoder->number[i];
-	lay_planes(encoder, part, out);
+	uint32_t n = encoder->members;
+	guint at = out->len;
+
+	part->width = (uint8_t)bytes_of(distinct - 1);
 	part->low = distinct;
+	g_byte_array_set_size(out, at + part->width * n);
+	for (unsigned byte = 0; byte < part->width; byte++, at += n)
+		for (uint32_t i = 0; i < n; i++)
+			out->data[at + i] = (uint8_t)(encoder->number[i] >> 8 * byte);
 }
 
 /* ---- columns ---- */
@@ -503,7 +662,7 @@ static void add_scalar(struct trace_encoder *encoder, unsigned number)
 	struct plan *plan = &encoder->plan[number];
 	struct trace_part part = { .column = (uint8_t)number };
 
-	gather(encoder, column);
+	gather(encoder, number);
 	if (!plan->tried || encoder->blocks % TRIAL_BLOCKS == 0) {
 		plan->tried = true;
 		try_scalar(encoder, column, &plan->choice);
@@ -535,8 +694,8 @@ static void find_ways(struct trace_encoder *encoder)
 		if (column->group == GROUP_NONE)
 			continue;
 		if (differ && encoder->blocks % TRIAL_BLOCKS == 0) {
+			gather(encoder, i);
 			uint32_t most = most_entries(encoder->members, TRACE_IMAGES);
-			gather(encoder, column);
 			plan->apart = count_distinct(encoder, most) > most;
 		}
 		if (!plan->apart || !differ)
@@ -544,47 +703,71 @@ static void find_ways(struct trace_encoder *encoder)
 	}
 }
 
-/* The bytes of an event's image that go a way, by kind. */
+/* The bytes of an event's image that go a way: by kind, of the words of 8 bytes in which any kind
+ * has some. */
 struct masks {
+	uint64_t used; /* bit i: byte i of images is used */
+	unsigned words;
+	uint8_t word[TRACE_IMAGE_BYTES / 8]; /* which words */
 	uint64_t of_kind[EVENT_KINDS][TRACE_IMAGE_BYTES / 8];
 };
 
-/* Returns which bytes of images are ever used, bit i for byte i. */
-static uint64_t make_masks(const struct trace_encoder *encoder, uint8_t way, struct masks *masks)
+static void make_masks(const struct trace_encoder *encoder, uint8_t way, struct masks *masks)
 {
-	uint64_t used = 0;
+	uint8_t bytes[EVENT_KINDS][TRACE_IMAGE_BYTES];
 
 	memset(masks, 0, sizeof(*masks));
+	memset(bytes, 0, sizeof(bytes));
 	for (unsigned kind = 1; kind < EVENT_KINDS; kind++) {
-		uint8_t *mask = (uint8_t *)masks->of_kind[kind];
 		if (way == WAY_SHAPE)
-			mask[offsetof(struct event, kind)] = UINT8_MAX;
+			bytes[kind][offsetof(struct event, kind)] = UINT8_MAX;
 		for (unsigned c = COLUMN_FIELDS; c < trace_column_count; c++)
 			if (encoder->way[c] == way && trace_columns[c].kinds >> kind & 1)
-				memset(mask + trace_columns[c].offset, UINT8_MAX,
+				memset(&bytes[kind][trace_columns[c].offset], UINT8_MAX,
 				       trace_columns[c].bytes);
 		for (unsigned i = 0; i < TRACE_IMAGE_BYTES && encoder->kinds >> kind & 1; i++)
-			used |= (uint64_t)(mask[i] != 0) << i;
+			masks->used |= (uint64_t)(bytes[kind][i] != 0) << i;
 	}
-	return used;
+	for (unsigned word = 0; word < TRACE_IMAGE_BYTES / 8; word++) {
+		if (!(masks->used >> 8 * word & UINT8_MAX))
+			continue;
+		for (unsigned kind = 1; kind < EVENT_KINDS; kind++)
+			memcpy(&masks->of_kind[kind][masks->words], &bytes[kind][8 * word], 8);
+		masks->word[masks->words++] = (uint8_t)word;
+	}
 }
 
-/* Packs the images of all events with the columns that go this way. Returns which of their bytes
- * are ever used. */
-static uint64_t pack_images(struct trace_encoder *encoder, uint8_t way)
+/* Packs the words in use of the images of all events. */
+static void pack_images(struct trace_encoder *encoder, const struct masks *masks)
 {
-	struct masks masks;
-	uint64_t used = make_masks(encoder, way, &masks);
+	uint8_t *out = encoder->packed;
 
-	for (uint32_t i = 0; used && i < encoder->count; i++) {
-		const uint64_t *mask = masks.of_kind[encoder->kind[i]];
-		uint64_t word[TRACE_IMAGE_BYTES / 8];
-		memcpy(word, &encoder->events[i], sizeof(word));
-		for (unsigned w = 0; w < G_N_ELEMENTS(word); w++)
-			word[w] &= mask[w];
-		memcpy(encoder->packed + (size_t)i * TRACE_IMAGE_BYTES, word, sizeof(word));
+	for (uint32_t i = 0; i < encoder->count; i++) {
+		const uint64_t *mask = masks->of_kind[encoder->kind[i]];
+		const uint8_t *event = (const uint8_t *)&encoder->events[i];
+		for (unsigned w = 0; w < masks->words; w++, out += 8) {
+			uint64_t word;
+			memcpy(&word, event + 8 * masks->word[w], sizeof(word));
+			word &= mask[w];
+			memcpy(out, &word, sizeof(word));
+		}
 	}
-	return used;
+}
+
+/* Byte by byte: byte 0 of all distinct images if it is used, then byte 1 ... */
+static void lay_images(struct trace_encoder *encoder, const struct masks *masks, uint32_t distinct)
+{
+	size_t bytes = 8 * (size_t)masks->words;
+	guint at = encoder->data->len;
+
+	g_byte_array_set_size(encoder->data,
+			      at + distinct * (guint)__builtin_popcountll(masks->used));
+	for (unsigned byte = 0; byte < bytes; byte++) {
+		if (!(masks->used >> (8 * masks->word[byte / 8] + byte % 8) & 1))
+			continue;
+		for (uint32_t i = 0; i < distinct; i++)
+			encoder->data->data[at++] = encoder->entries[i * bytes + byte];
+	}
 }
 
 /* Takes out of the group the column with the most distinct values. */
@@ -595,7 +778,7 @@ static void put_one_apart(struct trace_encoder *encoder, uint8_t way)
 	for (unsigned i = COLUMN_FIELDS; i < trace_column_count; i++) {
 		if (encoder->way[i] != way)
 			continue;
-		gather(encoder, &trace_columns[i]);
+		gather(encoder, i);
 		uint32_t distinct = count_distinct(encoder, TRACE_BLOCK_EVENTS);
 		if (distinct > most) {
 			most = distinct;
@@ -611,21 +794,20 @@ static void add_group(struct trace_encoder *encoder, uint8_t column, uint8_t way
 	struct trace_part part = { .column = column, .coding = CODING_IMAGES, .scale = 1 };
 	uint32_t most = most_entries(encoder->count, TRACE_IMAGES), distinct;
 	guint start = encoder->data->len;
+	struct masks masks;
 
 	for (;;) {
-		part.first = pack_images(encoder, way);
-		if (part.first == 0)
+		make_masks(encoder, way, &masks);
+		if (masks.used == 0)
 			return; /* no actor */
-		distinct = number_distinct(encoder, encoder->count, TRACE_IMAGE_BYTES, most);
+		pack_images(encoder, &masks);
+		distinct = number_distinct(encoder, encoder->count, 8 * masks.words, most);
 		if (distinct <= most)
 			break;
 		put_one_apart(encoder, way);
 	}
-	for (unsigned byte = 0; byte < TRACE_IMAGE_BYTES; byte++)
-		for (uint32_t i = 0; i < distinct && part.first >> byte & 1; i++)
-			g_byte_array_append(encoder->data,
-					    encoder->entries + (size_t)i * TRACE_IMAGE_BYTES + byte,
-					    1);
+	part.first = masks.used;
+	lay_images(encoder, &masks, distinct);
 	part.count = encoder->members = encoder->count;
 	lay_numbers(encoder, &part, distinct, encoder->data);
 	part.bytes = encoder->data->len - start;
@@ -664,6 +846,15 @@ static void assemble(struct trace_encoder *encoder)
 	g_byte_array_append(encoder->out, encoder->data->data, encoder->data->len);
 }
 
+static void learn_newest(struct trace_encoder *encoder)
+{
+	for (uint32_t i = encoder->count; i-- > 0;)
+		if (encoder->kind[i] == EVENT_FRAME_ALLOC || encoder->kind[i] == EVENT_HEAP_ALLOC) {
+			encoder->newest = encoder->events[i].u.frame.handle;
+			return;
+		}
+}
+
 const GByteArray *trace_encoder_block(struct trace_encoder *encoder, const struct event *events,
 				      uint32_t count, const GArray **cuts)
 {
@@ -673,16 +864,16 @@ const GByteArray *trace_encoder_block(struct trace_encoder *encoder, const struc
 	g_array_set_size(encoder->parts, 0);
 	g_array_set_size(encoder->data_cuts, 0);
 	g_byte_array_set_size(encoder->data, 0);
+	memset(encoder->column_values, 0, sizeof(encoder->column_values));
 	sort_kinds(encoder);
 	find_ways(encoder);
 	add_group(encoder, COLUMN_SHAPE, WAY_SHAPE);
 	add_group(encoder, COLUMN_ACTOR, WAY_ACTOR);
+	gather_apart(encoder);
 	for (unsigned i = COLUMN_FIELDS; i < trace_column_count; i++)
 		if (encoder->way[i] == WAY_APART)
 			add_scalar(encoder, i);
-	for (uint32_t i = 0; i < count; i++)
-		if (events[i].kind == EVENT_FRAME_ALLOC || events[i].kind == EVENT_HEAP_ALLOC)
-			encoder->newest = events[i].u.frame.handle;
+	learn_newest(encoder);
 	encoder->blocks++;
 	assemble(encoder);
 	*cuts = encoder->cuts;

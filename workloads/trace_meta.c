@@ -65,6 +65,7 @@ void trace_meta_free(struct trace_meta *meta)
 	if (!meta)
 		return;
 	g_free(meta->source);
+	g_free(meta->source_xxh128);
 	g_free(meta->source_sha256);
 	g_free(meta->format);
 	g_free(meta->program);
@@ -100,6 +101,7 @@ static const struct {
 } members[] = {
 	MEMBER(source, MEMBER_STRING),
 	MEMBER(source_sha256, MEMBER_STRING),
+	MEMBER(source_xxh128, MEMBER_STRING),
 	MEMBER(format, MEMBER_STRING),
 	MEMBER(program, MEMBER_STRING),
 	MEMBER(system, MEMBER_STRING),

@@ -667,6 +667,19 @@ int trace_reader_next_block(struct trace_reader *reader, const struct event **ou
 	return count;
 }
 
+bool trace_reader_at_block_end(const struct trace_reader *reader)
+{
+	const struct section *section = &reader->events;
+
+	if (section->used < section->filled)
+		return false;
+	if (!section->in_block)
+		return true;
+	const struct trace_block *block = &g_array_index(
+		reader->blocks, struct trace_block, block_of(section, section->next_block - 1));
+	return section->next == block->number + block->count;
+}
+
 /* ---- seeking ---- */
 
 static void go_to(struct section *section, guint block)

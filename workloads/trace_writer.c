@@ -19,6 +19,7 @@ struct section {
 	uint8_t type;
 	uint64_t written; /* events in blocks already */
 	uint32_t count;
+	uint64_t time_most;  /* of them */
 	struct event *event; /* TRACE_BLOCK_EVENTS */
 	struct trace_encoder *encoder;
 };
@@ -180,12 +181,12 @@ static bool flush_section(struct trace_writer *writer, struct section *section)
 	if (writer->failure || section->count == 0)
 		return !writer->failure;
 	block.time_first = section->event[0].time_ns;
-	for (uint32_t i = 0; i < section->count; i++)
-		block.time_most = MAX(block.time_most, section->event[i].time_ns);
+	block.time_most = section->time_most;
 	const GByteArray *raw =
 		trace_encoder_block(section->encoder, section->event, section->count, &cuts);
 	section->written += section->count;
 	section->count = 0;
+	section->time_most = 0;
 	return put_block(writer, &block, EVENTS_LEVEL, raw->data, raw->len, cuts);
 }
 
@@ -417,6 +418,7 @@ static bool add(struct trace_writer *writer, struct section *section, const stru
 	if (writer->failure || !acceptable(writer, event, section == &writer->start))
 		return report(writer, error);
 	section->event[section->count++] = *event;
+	section->time_most = MAX(section->time_most, event->time_ns);
 	counted->handles = MAX(counted->handles, handle_of(event) + 1);
 	if (event->cpu != UINT16_MAX)
 		counted->cpus = MAX(counted->cpus, event->cpu + 1u);

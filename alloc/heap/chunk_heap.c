@@ -1,6 +1,6 @@
 #include "alloc/heap/chunk_heap.h"
 
-#include "alloc/heap/systems.h"
+#include "alloc/heap/support.h"
 
 #define SEGMENT_HEAD sizeof(struct chunk_segment)
 
@@ -135,7 +135,7 @@ void chunk_heap_adopt(struct chunk_heap *heap, struct heap_run run)
 	struct chunk *c = first_chunk(heap->segments);
 	struct chunk *end = (struct chunk *)((uintptr_t)c + segment_room(run.frames));
 	set(heap, end, CHUNK_HEADER | CHUNK_USED);
-	end->tag = 0;
+	end->tag = run.frames;
 	make_free(heap, c, segment_room(run.frames));
 }
 
@@ -224,7 +224,7 @@ int chunk_heap_alloc(void *state, const struct heap_request *request, void **out
 
 /* ---- free ---- */
 
-/* The chunk of a live object; NULL for anything else. */
+/* The chunk of a live object; NULL for anything else, the end mark of a segment among it. */
 static struct chunk *chunk_of(const struct chunk_heap *heap, const void *object)
 {
 	struct chunk *c = (struct chunk *)((uintptr_t)object - CHUNK_HEADER);
@@ -232,18 +232,18 @@ static struct chunk *chunk_of(const struct chunk_heap *heap, const void *object)
 	if (((uintptr_t)object & (CHUNK_UNIT - 1)) || (const char *)object >= heap->high ||
 	    (const char *)c < heap->low + SEGMENT_HEAD)
 		return NULL;
-	return c->seal == seal_of(heap, c) && chunk_used(c) ? c : NULL;
+	return c->seal == seal_of(heap, c) && chunk_used(c) && chunk_bytes(c) > CHUNK_HEADER ? c
+											     : NULL;
 }
 
-/* An empty segment begins with a chunk as long as it can be. */
-static struct chunk_segment *empty_segment(const struct chunk_heap *heap, const struct chunk *c)
+/* The segment of which C is all, free. Nothing is looked at but C and what stands behind it. */
+static struct chunk_segment *empty_segment(const struct chunk *c)
 {
-	struct chunk_segment *s = (struct chunk_segment *)((uintptr_t)c - SEGMENT_HEAD);
+	const struct chunk *end = chunk_after(c);
 
-	if (((uintptr_t)s & (FRAME_BYTES - 1)) || chunk_bytes(chunk_after(c)) != CHUNK_HEADER ||
-	    s->seal != segment_seal(heap, s) || segment_room(s->frames) != chunk_bytes(c))
+	if (chunk_bytes(end) != CHUNK_HEADER || chunk_bytes(c) != segment_room(end->tag))
 		return NULL;
-	return s;
+	return (struct chunk_segment *)((uintptr_t)c - SEGMENT_HEAD);
 }
 
 /* C is no object any more: it becomes free, and one with its free neighbours. */
@@ -279,7 +279,7 @@ int chunk_heap_free(void *state, void *object)
 	heap->used_objects--;
 	heap->used_bytes -= chunk_bytes(c);
 	c = release(heap, c);
-	struct chunk_segment *s = heap->setup.fixed ? NULL : empty_segment(heap, c);
+	struct chunk_segment *s = heap->setup.fixed ? NULL : empty_segment(c);
 	if (s)
 		segment_emptied(heap, s);
 	return 0;
@@ -409,7 +409,8 @@ static int check_chunks(const struct chunk_heap *heap, const struct chunk_segmen
 		*(before_free ? &tally->free_chunks : &tally->used_objects) += 1;
 		*(before_free ? &tally->free_bytes : &tally->used_bytes) += bytes;
 	}
-	if (end->seal != seal_of(heap, end) || chunk_bytes(end) != CHUNK_HEADER || !chunk_used(end))
+	if (end->seal != seal_of(heap, end) || chunk_bytes(end) != CHUNK_HEADER ||
+	    !chunk_used(end) || end->tag != s->frames)
 		return heap_found(v, 2, end, "a segment ends with its end mark");
 	if (before_free != ((end->word & CHUNK_PREV_FREE) != 0))
 		return heap_found(v, 4, end, "flags and last words agree with neighbours");
@@ -454,7 +455,7 @@ int chunk_heap_check(const void *state, struct heap_violation *v)
 		return heap_found(v, 5, heap, "totals are what the segments hold");
 	if (heap->spare && (heap->setup.fixed || !heap_pages_possible(&heap->pages, heap->spare) ||
 			    ((uintptr_t)heap->spare & (FRAME_BYTES - 1)) ||
-			    !empty_segment(heap, first_chunk(heap->spare))))
+			    !empty_segment(first_chunk(heap->spare))))
 		return heap_found(v, 1, &heap->spare, "the spare segment is empty");
 	if (!heap->setup.index->count(heap, heap->free_chunks, &members, v))
 		return KERR_CORRUPT;

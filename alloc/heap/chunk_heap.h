@@ -9,7 +9,8 @@
  * A chunk is a header of 16 bytes and what follows it up to the next header. The header holds its
  * length, two flags, the object's tag and a seal. A free chunk also holds its links in the index,
  * and its length once more in its last 8 bytes (Knuth's boundary tag), which lets the chunk behind
- * it find its beginning. A segment ends with a used chunk that has no body.
+ * it find its beginning. A segment ends with a used chunk that has no body, and the segment's
+ * length in frames in the place of a tag.
  *
  * Aligned allocation asks for size + alignment, moves up inside, and makes chunks of their own of
  * what is left on both sides.

@@ -21,8 +21,8 @@ const struct heap_ops *const heap_registry[] = {
 /* clang-format on */
 
 const char *const heap_cap_names[] = {
-	"free",	      "any-size",     "align",	  "resize",  "tags", "caches",
-	"gives-back", "finds-misuse", "collects", "bounded", NULL,
+	"free",	      "any-size",     "align",	  "resize",  "tags",	    "caches",
+	"gives-back", "finds-misuse", "collects", "bounded", "out-of-band", NULL,
 };
 
 static bool names_equal(const char *a, const char *b)
@@ -69,22 +69,17 @@ static int alloc_valid(const struct heap *heap, const struct heap_request *reque
 	return error;
 }
 
-int heap_alloc(const struct heap *heap, const struct heap_request *request, void **out)
+int heap_alloc_incomplete(const struct heap *heap, const struct heap_request *request, void **out)
 {
-	/* Most requests are complete and need no copy. */
-	if (request->bytes - 1 < HEAP_BYTES_MAX && request->align_bytes == HEAP_ALIGN_DEFAULT &&
-	    !(request->flags & HEAP_ZERO))
-		return heap->ops->alloc(heap->state, request, out);
 	struct heap_request valid = *request;
 	int error = validate(&valid.bytes, &valid.align_bytes);
 
 	return error ? error : alloc_valid(heap, &valid, out);
 }
 
-int heap_free(const struct heap *heap, void *object)
-{
-	return object ? heap->ops->free(heap->state, object) : 0;
-}
+/* Where they are called through a pointer. */
+extern int heap_alloc(const struct heap *heap, const struct heap_request *request, void **out);
+extern int heap_free(const struct heap *heap, void *object);
 
 /* Whether the object may stay where it is: large enough, aligned, and not twice what is needed,
  * unless every object is as large. */

@@ -24,12 +24,14 @@ enum heap_request_flag {
 	HEAP_PAGED = 1 << 2,	   /* may come from a pool that could be paged out */
 };
 
+/* `flags` does not stand beside `align_bytes`: a compiler would read both at once, out of two
+ * stores that the caller made a moment ago, which no store buffer can forward. */
 struct heap_request {
 	uint64_t bytes; /* 0 is taken as 1: every object has an address of its own */
 	uint32_t
 		align_bytes; /* power of two up to HEAP_ALIGN_MAX; below HEAP_ALIGN_DEFAULT: that */
-	uint32_t flags;	     /* enum heap_request_flag */
 	uint32_t tag;	     /* owner, kept with HEAP_CAP_TAGS; 0 none */
+	uint32_t flags;	     /* enum heap_request_flag */
 	uint32_t cache;	     /* object cache with HEAP_CAP_CACHES (heap_cache_new()); 0 none */
 	uint8_t zone;	     /* enum frame_zone, passed on to the frame allocator */
 };
@@ -46,6 +48,7 @@ enum heap_cap {
 	HEAP_CAP_FINDS_MISUSE = 1 << 7, /* refuses double and foreign frees */
 	HEAP_CAP_COLLECTS = 1 << 8,	/* finds garbage by itself: free() only drops a root */
 	HEAP_CAP_BOUNDED = 1 << 9,	/* time of alloc() and free() has a bound (frames aside) */
+	HEAP_CAP_OUT_OF_BAND = 1 << 10, /* stores nothing into free objects */
 };
 
 /* Names of the bits above, by bit number, NULL-terminated. */
@@ -68,6 +71,7 @@ struct heap_stats {
 	uint64_t used_objects; /* handed out */
 	uint64_t used_bytes;   /* their usable sizes */
 	uint64_t kept_bytes;   /* of the held frames: headers, descriptors, tables */
+	uint64_t slots; /* objects, used or not, that its slabs are cut into; 0: it has none */
 };
 
 enum heap_state { HEAP_FREE = 0, HEAP_USED };
@@ -127,6 +131,10 @@ struct heap_ops {
 	/* Reclaims what no root leads to: objects not freed, and what they point to. NULL without
 	 * HEAP_CAP_COLLECTS. */
 	void (*collect)(void *state);
+	/* An owner has just stored VALUE, a pointer to an object or anything else, into an object.
+	 * For collectors that mark while owners go on; others, and other heaps, need not be told.
+	 * May be NULL. */
+	void (*barrier)(void *state, const void *value);
 	/* Gives back every frame that it can do without. May be NULL. */
 	void (*trim)(void *state);
 	void (*stats)(const void *state, struct heap_stats *out);
@@ -152,9 +160,24 @@ struct heap {
  * smaller of both sizes and moves only if it must; request->bytes 0 shrinks it to the smallest
  * size. On failure it stays as it was. Cost: with a move, O(bytes).
  */
-int heap_alloc(const struct heap *heap, const struct heap_request *request,
-	       void **out) KERR_MUST_CHECK;
-int heap_free(const struct heap *heap, void *object) KERR_MUST_CHECK;
+int heap_alloc_incomplete(const struct heap *heap, const struct heap_request *request,
+			  void **out) KERR_MUST_CHECK; /* heap_alloc()'s other half */
+
+/* Most requests are complete and need no copy. */
+KERR_MUST_CHECK inline int heap_alloc(const struct heap *heap, const struct heap_request *request,
+				      void **out)
+{
+	if (request->bytes - 1 < HEAP_BYTES_MAX && request->align_bytes == HEAP_ALIGN_DEFAULT &&
+	    !(request->flags & HEAP_ZERO))
+		return heap->ops->alloc(heap->state, request, out);
+	return heap_alloc_incomplete(heap, request, out);
+}
+
+KERR_MUST_CHECK inline int heap_free(const struct heap *heap, void *object)
+{
+	return object ? heap->ops->free(heap->state, object) : 0;
+}
+
 int heap_realloc(const struct heap *heap, const struct heap_request *request,
 		 void **object) KERR_MUST_CHECK;
 /* KERR_UNSUPPORTED without HEAP_CAP_CACHES; KERR_INVALID as for heap_alloc(). */

@@ -1,6 +1,6 @@
 #include "alloc/heap/page_map.h"
 
-#include "alloc/heap/systems.h"
+#include "alloc/heap/support.h"
 #include "alloc/port.h"
 
 uint64_t page_map_root_bytes(const struct memmap *map)
@@ -10,8 +10,10 @@ uint64_t page_map_root_bytes(const struct memmap *map)
 
 void page_map_init(struct page_map *map, struct heap_pages *pages, uint64_t *root)
 {
-	*map = (struct page_map){ pages, root, page_map_root_bytes(pages->map) / sizeof(uint64_t),
-				  0 };
+	*map = (struct page_map){ .pages = pages,
+				  .root = root,
+				  .roots = page_map_root_bytes(pages->map) / sizeof(uint64_t),
+				  .base = pages->reach.base };
 	map->header_sum = heap_header_sum(map, offsetof(struct page_map, header_sum));
 }
 

@@ -24,6 +24,7 @@ struct page_map {
 	struct heap_pages *pages;
 	uint64_t *root;
 	uint64_t roots;
+	const char *base;    /* of the direct map, as pages->reach has it */
 	uint64_t header_sum; /* over the above */
 };
 
@@ -41,7 +42,7 @@ void page_map_clear(struct page_map *map, const void *at, uint64_t frames);
 /* 0 for whatever lies elsewhere. */
 static inline uint64_t page_map_get(const struct page_map *map, const void *at)
 {
-	uint64_t frame = heap_frame_of(map->pages, at);
+	uint64_t frame = (uint64_t)((const char *)at - map->base) >> X86_PAGE_SHIFT;
 
 	if (frame >> PAGE_MAP_LEAF_SHIFT >= map->roots)
 		return 0;

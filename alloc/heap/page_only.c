@@ -150,7 +150,8 @@ const struct heap_ops heap_page_only = {
 	.name = "page-only",
 	.id = "H4",
 	.summary = "hands out single pages and nothing else",
-	.caps = HEAP_CAP_FREE | HEAP_CAP_GIVES_BACK | HEAP_CAP_FINDS_MISUSE | HEAP_CAP_BOUNDED,
+	.caps = HEAP_CAP_FREE | HEAP_CAP_GIVES_BACK | HEAP_CAP_FINDS_MISUSE | HEAP_CAP_BOUNDED |
+		HEAP_CAP_OUT_OF_BAND,
 	.state_bytes = page_only_state_bytes,
 	.init = page_only_init,
 	.alloc = page_only_alloc,

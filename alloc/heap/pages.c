@@ -1,6 +1,6 @@
 #include "alloc/heap/pages.h"
 
-#include "alloc/heap/systems.h"
+#include "alloc/heap/support.h"
 #include "alloc/port.h"
 
 #define REQUEST_FRAMES_MAX (1ull << 31)

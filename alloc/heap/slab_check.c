@@ -3,18 +3,21 @@
 void slab_stats(const void *state, struct heap_stats *out)
 {
 	const struct slab_heap *h = state;
-	uint64_t content = h->run_frames * FRAME_BYTES, bytes = content, objects = h->runs;
+	uint64_t content = h->run_frames * FRAME_BYTES, bytes = content;
+	uint64_t objects = h->runs, slots = h->runs;
 
 	for (uint32_t i = 1; i <= h->caches; i++) {
 		const struct slab_cache *c = &h->cache[i];
 		content += c->slabs * c->objects * c->bytes;
 		objects += c->used;
+		slots += c->slabs * c->objects;
 		bytes += c->used * c->bytes;
 	}
 	*out = (struct heap_stats){ .held_frames = h->pages.held_frames,
 				    .used_objects = objects,
 				    .used_bytes = bytes,
-				    .kept_bytes = h->pages.held_frames * FRAME_BYTES - content };
+				    .kept_bytes = h->pages.held_frames * FRAME_BYTES - content,
+				    .slots = slots };
 }
 
 struct walk {

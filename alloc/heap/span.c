@@ -1,6 +1,6 @@
 #include "alloc/heap/span.h"
 
-#include "alloc/heap/systems.h"
+#include "alloc/heap/support.h"
 #include "alloc/port.h"
 
 /* At the beginning of a frame, in place of its first record. */
@@ -126,14 +126,16 @@ static void cut(struct span *s, uint64_t slot_bytes)
 	uint64_t slots = slot_bytes ? bytes / slot_bytes : 1;
 
 	s->slot_bytes = slot_bytes ? slot_bytes : bytes;
+	s->step = (uint32_t)slot_bytes;
 	/* Of a single slot, offset 0 is the only one that begins it. */
-	s->reciprocal = slot_bytes ? reciprocal_of(slot_bytes) : 0;
+	s->reciprocal = slot_bytes ? reciprocal_of(slot_bytes) : 1;
 	s->slots = (uint16_t)(slots < SPAN_SLOTS_MAX ? slots : SPAN_SLOTS_MAX);
 	s->free = s->slots;
 	for (unsigned w = 0; w < SPAN_WORDS; w++) {
 		unsigned first = w * BITS_PER_WORD;
 		unsigned here = s->slots > first ? s->slots - first : 0;
 		s->vacant[w] = here >= BITS_PER_WORD ? ~0ull : here ? bit_mask(0, here) : 0;
+		s->used[w] = 0;
 	}
 }
 
@@ -203,8 +205,8 @@ void span_stats(const struct span_pool *pool, struct heap_stats *out)
 {
 	*out = (struct heap_stats){
 		.held_frames = pool->pages.held_frames,
-		.used_objects = pool->used_objects,
-		.used_bytes = pool->used_bytes,
+		.used_objects = pool->taken_slots,
+		.used_bytes = pool->taken_bytes,
 		.kept_bytes = (pool->pages.held_frames - pool->run_frames) * FRAME_BYTES,
 	};
 }
@@ -219,10 +221,9 @@ static int walk_span(void *ctx, struct span *s)
 	const struct walk *walk = ctx;
 
 	for (unsigned i = 0; i < s->slots; i++) {
-		bool vacant = s->vacant[i / BITS_PER_WORD] >> i % BITS_PER_WORD & 1;
 		struct heap_extent extent = { .at = s->base + i * s->slot_bytes,
 					      .bytes = s->slot_bytes,
-					      .state = vacant ? HEAP_FREE : HEAP_USED };
+					      .state = span_in_use(s, i) ? HEAP_USED : HEAP_FREE };
 		if (walk->visit(walk->ctx, &extent))
 			return KERR_STOP;
 	}
@@ -241,7 +242,7 @@ int span_walk(const struct span_pool *pool, heap_visit_fn visit, void *ctx)
 struct span_tally {
 	const struct span_pool *pool;
 	struct heap_violation *v;
-	uint64_t spans, known, run_frames, used_objects, used_bytes;
+	uint64_t spans, known, run_frames, taken_slots, taken_bytes;
 };
 
 static bool is_span(const struct span_pool *pool, const struct span *s)
@@ -260,22 +261,24 @@ static int tally_slots(struct span_tally *t, const struct span *s)
 		unsigned first = w * BITS_PER_WORD;
 		unsigned here = s->slots > first ? s->slots - first : 0;
 		uint64_t beyond = here >= BITS_PER_WORD ? 0 : here ? ~bit_mask(0, here) : ~0ull;
-		if (s->vacant[w] & beyond)
+		if ((s->vacant[w] | s->used[w]) & beyond)
 			return heap_found(t->v, 2, s, "no bit is set beyond a span's slots");
+		if (s->vacant[w] & s->used[w])
+			return heap_found(t->v, 2, s, "no slot is vacant and used");
 		vacant += bit_count(s->vacant[w]);
 	}
 	uint64_t bytes = (uint64_t)s->frames * FRAME_BYTES;
 	if (!s->slots || s->slots > SPAN_SLOTS_MAX || s->slot_bytes == 0 ||
 	    s->slot_bytes > bytes / s->slots ||
-	    s->reciprocal != (s->reciprocal ? reciprocal_of(s->slot_bytes) : 0) ||
-	    (!s->reciprocal && s->slots != 1))
+	    s->reciprocal != (s->reciprocal != 1 ? reciprocal_of(s->slot_bytes) : 1) ||
+	    (s->reciprocal == 1 && s->slots != 1))
 		return heap_found(t->v, 2, s, "a span's slots fit its run");
 	if (!vacant && (s->next || s->prev))
 		return heap_found(t->v, 2, s, "a span without vacant slots is on no list");
 	if (vacant != s->free)
 		return heap_found(t->v, 2, s, "free counts the bits of vacant slots");
-	t->used_objects += s->slots - vacant;
-	t->used_bytes += (s->slots - vacant) * s->slot_bytes;
+	t->taken_slots += s->slots - vacant;
+	t->taken_bytes += (s->slots - vacant) * s->slot_bytes;
 	return 0;
 }
 
@@ -334,9 +337,10 @@ int span_check(const struct span_pool *pool, struct heap_violation *v)
 		return error;
 	for (uint64_t r = 0; r < pool->map.roots; r++)
 		leaves += pool->map.root[r] != 0;
-	if (t.used_objects != pool->used_objects || t.used_bytes != pool->used_bytes ||
+	if (t.taken_slots != pool->taken_slots || t.taken_bytes != pool->taken_bytes ||
 	    t.run_frames != pool->run_frames ||
-	    t.run_frames + pool->descriptor_frames + leaves != pool->pages.held_frames)
+	    t.run_frames + pool->descriptor_frames + leaves + pool->own_frames !=
+		    pool->pages.held_frames)
 		return heap_found(v, 4, pool, "totals are what the spans hold");
 	return 0;
 }

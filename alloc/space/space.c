@@ -127,18 +127,20 @@ int space_take_page(struct spaces *s, struct pfn *frame)
 
 void space_clear_page(struct spaces *s, struct pfn frame)
 {
-	void *contents = frame_open(&s->reach, frame);
+	void *contents = table_frame_open(s->tables, frame);
 
 	memset(contents, 0, FRAME_BYTES);
-	frame_close(&s->reach, contents);
+	table_frame_close(s->tables, contents);
 }
 
 void space_copy_page(struct spaces *s, struct pfn to, struct pfn from)
 {
-	void *target = frame_open(&s->reach, to);
+	void *target = table_frame_open(s->tables, to);
+	void *source = table_frame_open(s->tables, from);
 
-	memcpy(target, frame_open(&s->reach, from), FRAME_BYTES);
-	frame_close(&s->reach, target);
+	memcpy(target, source, FRAME_BYTES);
+	table_frame_close(s->tables, source);
+	table_frame_close(s->tables, target);
 	s->stats.copies++;
 }
 

@@ -71,7 +71,7 @@ static int make_upper_half(struct tables *t)
 
 		if (entry_get(t, entries, index) & X86_PTE_P)
 			continue;
-		if (table_plain_new(t, top - 1, &frame))
+		if (table_low_new(t, &frame))
 			return KERR_NO_MEMORY;
 		t->kernel.table_frames++;
 		entry_set(t, entries, index, entry_to_table(t, va, frame));

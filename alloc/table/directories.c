@@ -58,11 +58,19 @@ static struct vaddr page_at(const struct tables *t, uint32_t number, unsigned i)
 			 ((uint64_t)number * t->geometry->top_frames + i) * FRAME_BYTES);
 }
 
+static struct table_kept kept_area(const struct tables *t, unsigned number)
+{
+	uint64_t pages = (uint64_t)limit_of(&t->config) * t->geometry->top_frames;
+
+	return (struct table_kept){ t->config.layout.directories,
+				    number == 0 ? pages * FRAME_BYTES : 0 };
+}
+
 static int directories_init(struct tables *t)
 {
 	struct directories_state *d = state_of(t);
 	uint64_t pages = (uint64_t)limit_of(&t->config) * t->geometry->top_frames;
-	int error = table_plain_new(t, 0, &d->zero);
+	int error = table_low_new(t, &d->zero);
 
 	if (error)
 		return error;
@@ -154,6 +162,7 @@ const struct table_ops table_directories = {
 	.summary = "permanently mapped directories: one page a process, a hard limit on processes",
 	.caps = TABLE_CAP_SPACES | TABLE_CAP_FOREIGN | TABLE_CAP_LIMIT,
 	.own_bytes = directories_bytes,
+	.kept = kept_area,
 	.init = directories_init,
 	.open = directories_open,
 	.close = directories_close,

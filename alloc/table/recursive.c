@@ -98,6 +98,23 @@ static uint64_t two_slots_bytes(const struct table_config *config, const char **
 	return UINT64_MAX;
 }
 
+/* A page in a slot would be a page table of somebody's, whatever its size. */
+static struct table_kept kept_slots(const struct tables *t, unsigned number)
+{
+	unsigned top = table_top(t->geometry);
+	uint64_t bytes = table_span(t->geometry, top) * t->geometry->top_frames;
+
+	switch (number) {
+	case 0:
+		return (struct table_kept){ t->config.layout.own_slot, bytes };
+	case 1:
+		return (struct table_kept){ t->config.layout.foreign_slot,
+					    t->ops == &table_foreign ? bytes : 0 };
+	default:
+		return (struct table_kept){ { 0 }, 0 };
+	}
+}
+
 static int slots_init(struct tables *t)
 {
 	fill_slot(t, &t->kernel, t->config.layout.own_slot, &t->kernel);
@@ -162,8 +179,9 @@ const struct table_ops table_recursive = {
 	.name = "recursive",
 	.id = "T2",
 	.summary = "recursive slot: the top table maps itself; foreign spaces are loaded",
-	.caps = TABLE_CAP_SPACES,
+	.caps = TABLE_CAP_SPACES | TABLE_CAP_HIGH,
 	.own_bytes = slots_bytes,
+	.kept = kept_slots,
 	.init = slots_init,
 	.enter = load_it,
 	.open = open_own,
@@ -247,8 +265,9 @@ const struct table_ops table_foreign = {
 	.name = "foreign",
 	.id = "T3",
 	.summary = "recursive slot, and a second one that is pointed at a foreign space",
-	.caps = TABLE_CAP_SPACES | TABLE_CAP_FOREIGN,
+	.caps = TABLE_CAP_SPACES | TABLE_CAP_FOREIGN | TABLE_CAP_HIGH,
 	.own_bytes = two_slots_bytes,
+	.kept = kept_slots,
 	.init = slots_init,
 	.enter = point_foreign,
 	.open = open_either,

@@ -24,12 +24,13 @@ static inline uint64_t entry_get(const struct tables *t, const void *entries, un
 		       : __atomic_load_n((const uint32_t *)entries + index, __ATOMIC_RELAXED);
 }
 
+/* After what is in the page or table that it points to: another CPU may walk at once. */
 static inline void entry_set(const struct tables *t, void *entries, unsigned index, uint64_t entry)
 {
 	if (t->geometry->wide)
-		__atomic_store_n((uint64_t *)entries + index, entry, __ATOMIC_RELAXED);
+		__atomic_store_n((uint64_t *)entries + index, entry, __ATOMIC_RELEASE);
 	else
-		__atomic_store_n((uint32_t *)entries + index, (uint32_t)entry, __ATOMIC_RELAXED);
+		__atomic_store_n((uint32_t *)entries + index, (uint32_t)entry, __ATOMIC_RELEASE);
 }
 
 /* In one access, so that no A or D that a CPU sets meanwhile is lost. */
@@ -96,7 +97,14 @@ static inline struct pfn top_frame(const struct tables *t, const struct table_ro
 int table_new(struct tables *t, struct table_root *root, unsigned level,
 	      struct pfn *frame) KERR_MUST_CHECK;
 void table_free(struct tables *t, struct table_root *root, unsigned level, struct pfn frame);
-/* What most systems do about new tables: a frame, cleared through the direct map. */
+/* high.c: at init, the windows' page table. KERR_UNSUPPORTED: the layout has no room for them. */
+int table_high_init(struct tables *t) KERR_MUST_CHECK;
+/* Where they are. */
+bool table_is_high_window(const struct tables *t, struct vaddr va, uint64_t bytes);
+/* A cleared frame in the direct map. */
+int table_low_new(struct tables *t, struct pfn *frame) KERR_MUST_CHECK;
+/* What most systems do about new tables: a frame, cleared; beyond the direct map with
+ * TABLE_CAP_HIGH, if it is not the top. */
 int table_plain_new(struct tables *t, unsigned level, struct pfn *frame) KERR_MUST_CHECK;
 void table_plain_free(struct tables *t, unsigned level, struct pfn frame);
 /* ops->open of those that see all tables in the direct map. */
@@ -114,6 +122,9 @@ void table_flush(struct tables *t);
 void table_invlpg(struct tables *t, struct vaddr va);
 /* Loads ROOT without running it. */
 void table_load(struct tables *t, struct table_root *root);
+
+/* Is any of [va, va + bytes) kept by the system for itself? */
+bool table_is_kept(const struct tables *t, struct vaddr va, uint64_t bytes);
 
 /* ---- gather.c: what an operation changed, until it is invalidated ---- */
 

@@ -28,7 +28,9 @@ const struct table_ops *const table_registry[] = {
 };
 /* clang-format on */
 
-const char *const table_cap_names[] = { "spaces", "foreign", "limit", "shared", NULL };
+const char *const table_cap_names[] = {
+	"spaces", "foreign", "limit", "shared", "high-tables", NULL
+};
 
 const struct table_ops *table_find(const char *name)
 {
@@ -139,16 +141,18 @@ int table_init(const struct table_ops *ops, const struct table_config *config, v
 	settle_kernel_leaves(t);
 	for (unsigned i = 0; i < config->cpus; i++)
 		t->cpu[i].running = t->cpu[i].loaded = &t->kernel;
-	return ops->init(t);
+	int error = table_high_init(t);
+
+	return error ? error : ops->init(t);
 }
 
 /* ---- frames for tables ---- */
 
-int table_take_kernel_frame(struct tables *t, struct pfn *frame)
+static int take_frame(struct tables *t, enum frame_zone zone, struct pfn *frame)
 {
 	struct frame_request request = { .frames = 1,
 					 .align_frames = 1,
-					 .zone = FRAME_ZONE_NORMAL,
+					 .zone = (uint8_t)zone,
 					 .mobility = FRAME_UNMOVABLE,
 					 .cpu = (uint16_t)port_cpu() };
 	struct frame_block block;
@@ -157,6 +161,20 @@ int table_take_kernel_frame(struct tables *t, struct pfn *frame)
 	if (!error)
 		*frame = block.first;
 	return error ? KERR_NO_MEMORY : 0;
+}
+
+int table_take_kernel_frame(struct tables *t, struct pfn *frame)
+{
+	struct pfn taken;
+
+	if (take_frame(t, FRAME_ZONE_NORMAL, &taken))
+		return KERR_NO_MEMORY;
+	if (!reach_is_direct(&t->reach, taken)) {
+		table_give_kernel_frame(t, taken);
+		return KERR_NO_MEMORY;
+	}
+	*frame = taken;
+	return 0;
 }
 
 void table_give_kernel_frame(struct tables *t, struct pfn frame)
@@ -175,17 +193,33 @@ static void count_frame(struct tables *t)
 		t->stats.table_frames_peak = t->stats.table_frames;
 }
 
-int table_plain_new(struct tables *t, unsigned level, struct pfn *frame)
+static void clear(struct tables *t, struct pfn frame)
+{
+	void *contents = table_frame_open(t, frame);
+
+	memset(contents, 0, FRAME_BYTES);
+	table_frame_close(t, contents);
+}
+
+int table_low_new(struct tables *t, struct pfn *frame)
 {
 	int error = table_take_kernel_frame(t, frame);
 
-	(void)level;
-	if (error)
-		return error;
-	void *contents = frame_open(&t->reach, *frame);
+	if (!error)
+		clear(t, *frame);
+	return error;
+}
 
-	memset(contents, 0, FRAME_BYTES);
-	frame_close(&t->reach, contents);
+int table_plain_new(struct tables *t, unsigned level, struct pfn *frame)
+{
+	bool high =
+		t->has_high && (t->ops->caps & TABLE_CAP_HIGH) && level < table_top(t->geometry);
+
+	if (!high)
+		return table_low_new(t, frame);
+	if (take_frame(t, FRAME_ZONE_HIGHMEM, frame))
+		return KERR_NO_MEMORY;
+	clear(t, *frame);
 	return 0;
 }
 
@@ -271,7 +305,7 @@ static int make_kernel_table(struct tables *t, struct vaddr va)
 				port_panic("page tables: the layout has two uses for an address");
 			continue;
 		}
-		if (table_plain_new(t, l - 1, &frame))
+		if (table_low_new(t, &frame))
 			return KERR_NO_MEMORY;
 		t->kernel.table_frames++;
 		entry_set(t, entries, index, entry_to_table(t, va, frame));
@@ -368,7 +402,7 @@ static int make_cr3(struct tables *t, struct table_root *root)
 	root->cr3 = pfn_to_paddr(root->top[0]);
 	if (t->geometry->top_frames == 1)
 		return 0;
-	if (table_plain_new(t, 0, &frame))
+	if (table_low_new(t, &frame))
 		return KERR_NO_MEMORY;
 	uint64_t *pdpte = frame_open(&t->reach, frame);
 

@@ -55,6 +55,7 @@ struct table_layout {
 	struct vaddr own_slot;	   /* recursive slot: first address that it shows */
 	struct vaddr foreign_slot; /* the second one */
 	struct vaddr windows;	   /* temporary windows: one large page's span a system */
+	struct vaddr high;	   /* windows for frames beyond the direct map: one large page's */
 	struct vaddr directories;  /* permanently mapped top tables */
 	uint32_t directories_max;  /* how many address spaces they have room for */
 };
@@ -79,6 +80,7 @@ enum table_cap {
 	TABLE_CAP_FOREIGN = 1 << 1, /* reaches another space's tables without loading it */
 	TABLE_CAP_LIMIT = 1 << 2,   /* has a limit of address spaces */
 	TABLE_CAP_SHARED = 1 << 3,  /* kernel tables are never copied after boot */
+	TABLE_CAP_HIGH = 1 << 4,    /* tables below the top may be beyond the direct map */
 };
 extern const char *const table_cap_names[];
 
@@ -103,6 +105,7 @@ struct table_cpu {
 	struct table_root *foreign; /* what the second recursive slot shows (T3) */
 	uint64_t foreign_flushed;   /* tables.foreign_uses when this CPU last flushed */
 	uint32_t slot;		    /* T4: watermark, or height of the stack of free slots */
+	uint32_t high;		    /* windows of high.c that are open */
 };
 
 struct table_ops;
@@ -120,9 +123,17 @@ struct tables {
 	struct pfn zero_table; /* the shared table of zero pages, which map operations take apart */
 	struct pfn zero_frame;
 	bool has_zero_table;
+	bool has_high;		  /* there is RAM beyond the direct map */
+	void *high_entries;	  /* of the windows to it, in the direct map */
 	uint64_t foreign_uses;	  /* how often any CPU looked through the second slot (T3) */
 	struct table_root kernel; /* boot's own */
 	struct table_stats stats;
+};
+
+/* [base, base + bytes) is not for mapping. */
+struct table_kept {
+	struct vaddr base;
+	uint64_t bytes;
 };
 
 struct table_ops {
@@ -134,6 +145,9 @@ struct table_ops {
 
 	/* Bytes of the system's own state. UINT64_MAX: refused, *why says the reason. */
 	uint64_t (*own_bytes)(const struct table_config *config, const char **why);
+	/* Addresses that the system keeps for itself in the kernel's half, by number; bytes 0: no
+	 * more. NULL: none. */
+	struct table_kept (*kept)(const struct tables *t, unsigned number);
 	/* T->own is zeroed; the kernel root stands, and is loaded on all CPUs. */
 	int (*init)(struct tables *t) KERR_MUST_CHECK;
 	/* Before the tables of ROOT are opened, and again after those of another. May be NULL. */
@@ -185,8 +199,8 @@ void table_run(struct tables *t, struct table_root *root);
 void table_settle(struct tables *t);
 
 /* Maps the page of LEVEL's size at VA to PA; both aligned to it. KERR_INVALID: something is mapped
- * there, a table is linked there, alignment, a level without leaves, an address outside of the
- * half; KERR_NO_MEMORY, with nothing changed. */
+ * there, a table is linked there, alignment, a level without leaves, an address outside of the half
+ * or kept by the system (ops->kept); KERR_NO_MEMORY, with nothing changed. */
 int table_map(struct tables *t, struct table_root *root, struct vaddr va, struct paddr pa,
 	      unsigned level, unsigned rights) KERR_MUST_CHECK;
 
@@ -208,7 +222,7 @@ typedef int (*table_visit_fn)(void *context, struct vaddr va, const struct table
 /* Unmaps [va, end), multiples of 4 KiB; large pages that lie partly inside are split. VISIT is
  * called for what was mapped when it is invalidated everywhere, so that its frames may be freed;
  * pages of shared zero tables are not visited. Tables that become empty are freed. KERR_NO_MEMORY:
- * a split, with nothing changed. */
+ * a split, with nothing changed; KERR_INVALID: some of it is kept by the system. */
 int table_unmap(struct tables *t, struct table_root *root, struct vaddr va, struct vaddr end,
 		table_visit_fn visit, void *context) KERR_MUST_CHECK;
 
@@ -242,6 +256,12 @@ int table_link_zero(struct tables *t, struct table_root *root, struct vaddr va) 
 /* Makes the shared zero table: every entry maps FRAME, for reading by users. */
 int table_make_zero(struct tables *t, struct pfn frame) KERR_MUST_CHECK;
 void table_drop_zero(struct tables *t);
+
+/* Any frame's contents, those beyond the direct map through one of a few windows of this CPU (see
+ * high.c), until it is closed: the last that was opened first. Cost: an addition in the direct map;
+ * else two stores and an INVLPG. */
+void *table_frame_open(struct tables *t, struct pfn frame);
+void table_frame_close(struct tables *t, void *contents);
 
 /* One frame for the kernel's own use, in the direct map, not cleared. */
 int table_take_kernel_frame(struct tables *t, struct pfn *frame) KERR_MUST_CHECK;

@@ -66,7 +66,7 @@ static int check_table(struct checker *c, unsigned level, struct pfn frame, unsi
 		       unsigned end)
 {
 	struct tables *t = c->t;
-	const void *entries = frame_open(&t->reach, frame);
+	void *entries = table_frame_open(t, frame);
 	unsigned present = 0;
 	int error = 0;
 
@@ -84,6 +84,7 @@ static int check_table(struct checker *c, unsigned level, struct pfn frame, unsi
 		error = found(c, 2, frame, "a table does not count its entries right");
 	if (!error && level < table_top(t->geometry) && present == 0)
 		error = found(c, 2, frame, "an empty table is linked");
+	table_frame_close(t, entries);
 	return error;
 }
 

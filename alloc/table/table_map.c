@@ -176,20 +176,21 @@ void table_prune(struct gather *g, struct vaddr va, unsigned level, struct table
  * for this copy to clear. A link that has lost U: its pages have. */
 static void fill_zero(struct tables *t, struct pfn frame, uint64_t link)
 {
-	const void *shared = frame_open(&t->reach, t->zero_table);
-	void *to = frame_open(&t->reach, frame);
+	void *shared = table_frame_open(t, t->zero_table);
+	void *to = table_frame_open(t, frame);
 	unsigned rights = link & X86_PTE_US ? TABLE_USER : 0;
 	uint64_t page = entry_for(t, pfn_to_paddr(t->zero_frame), 0, rights);
 
 	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++)
 		entry_set(t, to, i, page | (entry_get(t, shared, i) & link & X86_PTE_A));
-	frame_close(&t->reach, to);
+	table_frame_close(t, to);
+	table_frame_close(t, shared);
 }
 
 /* The entries of a table that maps what the large page ENTRY of LEVEL + 1 did. */
 static void fill_pieces(struct tables *t, unsigned level, struct pfn frame, uint64_t entry)
 {
-	void *to = frame_open(&t->reach, frame);
+	void *to = table_frame_open(t, frame);
 	uint64_t at = table_leaf_address(t->geometry, level + 1, entry).a;
 	uint64_t bits = entry & ~TABLE_ENTRY_ADDRESS;
 
@@ -201,7 +202,31 @@ static void fill_pieces(struct tables *t, unsigned level, struct pfn frame, uint
 		bits |= entry & X86_PTE_LARGE_PAT;
 	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++)
 		entry_set(t, to, i, (at + i * table_span(t->geometry, level)) | bits);
-	frame_close(&t->reach, to);
+	table_frame_close(t, to);
+}
+
+/* What another CPU set in the old entry, or in the shared table, after it was read: before the
+ * exchange that gave WAS, for it is not led there any more. */
+static void add_late(struct tables *t, struct pfn frame, uint64_t before, uint64_t was, bool zero)
+{
+	uint64_t late = was & ~before & (X86_PTE_A | X86_PTE_D);
+
+	if (t->config.cpus == 1 || !(zero ? was & X86_PTE_A : late))
+		return;
+	void *shared = zero ? table_frame_open(t, t->zero_table) : NULL;
+	void *to = table_frame_open(t, frame);
+
+	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++) {
+		uint64_t bits = zero ? entry_get(t, shared, i) & X86_PTE_A : late;
+		uint64_t entry = entry_get(t, to, i);
+
+		/* CPUs use the new table already. */
+		while (bits && !entry_swap(t, to, i, &entry, entry | bits))
+			;
+	}
+	table_frame_close(t, to);
+	if (zero)
+		table_frame_close(t, shared);
 }
 
 int table_take_apart(struct tables *t, struct table_root *root, struct vaddr va,
@@ -224,6 +249,7 @@ int table_take_apart(struct tables *t, struct table_root *root, struct vaddr va,
 	uint64_t was = table_write(t, root, level + 1, va, path->frame[level + 1],
 				   entry_to_table(t, va, frame));
 
+	add_late(t, frame, path->entry, was, zero);
 	table_copy_top(t, root, level + 1, va);
 	if (t->ops->linked)
 		t->ops->linked(t, root, level, va, frame);
@@ -245,6 +271,21 @@ int table_take_apart(struct tables *t, struct table_root *root, struct vaddr va,
 
 /* ---- operations ---- */
 
+bool table_is_kept(const struct tables *t, struct vaddr va, uint64_t bytes)
+{
+	if (table_is_high_window(t, va, bytes))
+		return true;
+	for (unsigned i = 0; t->ops->kept; i++) {
+		struct table_kept kept = t->ops->kept(t, i);
+
+		if (kept.bytes == 0)
+			break;
+		if (va.a - kept.base.a < kept.bytes || kept.base.a - va.a < bytes)
+			return true;
+	}
+	return false;
+}
+
 static bool is_placed(const struct tables *t, const struct table_root *root, struct vaddr va,
 		      struct paddr pa, unsigned level)
 {
@@ -252,7 +293,8 @@ static bool is_placed(const struct tables *t, const struct table_root *root, str
 
 	return level < g->depth && g->level[level].leaf && !(level && t->config.small_only) &&
 	       !((va.a | pa.a) & (table_span(g, level) - 1)) &&
-	       is_user(t, va) == (root != &t->kernel) && table_canonical(g, va.a).a == va.a;
+	       is_user(t, va) == (root != &t->kernel) && table_canonical(g, va.a).a == va.a &&
+	       !table_is_kept(t, va, table_span(g, level));
 }
 
 /* The shared zero table, or the large page, if VA is in one, is taken apart. */
@@ -361,11 +403,11 @@ int table_make_zero(struct tables *t, struct pfn frame)
 	if (error)
 		return error;
 	t->zero_frame = frame;
-	void *entries = frame_open(&t->reach, t->zero_table);
+	void *entries = table_frame_open(t, t->zero_table);
 
 	for (unsigned i = 0; i < table_frame_entries(t->geometry); i++)
 		entry_set(t, entries, i, entry_for(t, pfn_to_paddr(frame), 0, TABLE_USER));
-	frame_close(&t->reach, entries);
+	table_frame_close(t, entries);
 	t->has_zero_table = true;
 	return 0;
 }

@@ -48,6 +48,24 @@ static void find_part(struct tables *t, struct table_root *root, struct vaddr va
 	path->frame[0] = paddr_to_pfn((struct paddr){ path->entry & TABLE_ENTRY_ADDRESS });
 }
 
+/* PATH's entry for VA is not present: the first behind it, up to END, that is, or where its table
+ * ends. One look into the table, however many are missing. */
+static struct vaddr skip_missing(struct tables *t, struct table_root *root,
+				 const struct table_path *path, struct vaddr va, struct vaddr end)
+{
+	unsigned level = path->level, first = frame_index(t, level, va);
+	void *entries = t->ops->open(t, root, level, va, path->frame[level]);
+	unsigned index;
+
+	do {
+		va = behind(t, level, va);
+		index = frame_index(t, level, va);
+	} while (va.a != 0 && is_before(va, end) && index > first &&
+		 !(entry_get(t, entries, index) & X86_PTE_P));
+	t->ops->close(t, entries);
+	return va;
+}
+
 /* Does the range cover the entry of LEVEL at VA wholly? */
 static bool covers(const struct tables *t, unsigned level, struct vaddr va, struct vaddr from,
 		   struct vaddr end)
@@ -79,6 +97,8 @@ static int cut_at(struct tables *t, struct table_root *root, struct vaddr at, st
 
 static int cut_ends(struct tables *t, struct table_root *root, struct vaddr from, struct vaddr end)
 {
+	if (table_is_kept(t, from, end.a - from.a))
+		return KERR_INVALID;
 	int error = cut_at(t, root, from, from, end);
 
 	return error ? error : cut_at(t, root, (struct vaddr){ end.a - 1 }, from, end);
@@ -168,19 +188,18 @@ int table_unmap(struct tables *t, struct table_root *root, struct vaddr va, stru
 
 	while (!error && va.a != end.a && is_before(va, end)) {
 		find_part(t, root, va, &path);
-		if (!(path.entry & X86_PTE_P)) {
-			va = behind(t, path.level, va);
-			continue;
-		}
 		struct vaddr at = va;
 
-		if (path.level > 0) {
+		if (!(path.entry & X86_PTE_P)) {
+			va = skip_missing(t, root, &path, va, end);
+		} else if (path.level > 0) {
 			take_entry(&g, va, &path);
 			va = behind(t, path.level, va);
 		} else {
 			va = take_pages(&g, path.frame[0], va, end);
 		}
-		table_prune(&g, at, path.level, &path);
+		if (path.entry & X86_PTE_P)
+			table_prune(&g, at, path.level, &path);
 		gather_flush(&g);
 		error = tell(&g, visit, context);
 		if (va.a == 0)
@@ -243,7 +262,7 @@ int table_protect(struct tables *t, struct table_root *root, struct vaddr va, st
 	while (!error && va.a != end.a && is_before(va, end)) {
 		find_part(t, root, va, &path);
 		if (!(path.entry & X86_PTE_P))
-			va = behind(t, path.level, va);
+			va = skip_missing(t, root, &path, va, end);
 		else
 			va = protect_part(&g, &path, va, end, rights);
 		gather_flush(&g);
@@ -290,14 +309,15 @@ int table_walk(struct tables *t, struct table_root *root, struct vaddr va, struc
 			path.level = 0;
 			path.frame[0] = t->zero_table;
 		}
-		if (path.level > 0) {
-			if (path.entry & X86_PTE_P)
-				g.leaf[g.leaves++] = (struct gather_leaf){
-					{ va.a & ~(table_span(t->geometry, path.level) - 1) },
-					path.entry,
-					(uint8_t)path.level,
-					false
-				};
+		if (!(path.entry & X86_PTE_P)) {
+			va = skip_missing(t, root, &path, va, end);
+		} else if (path.level > 0) {
+			g.leaf[g.leaves++] = (struct gather_leaf){
+				{ va.a & ~(table_span(t->geometry, path.level) - 1) },
+				path.entry,
+				(uint8_t)path.level,
+				false
+			};
 			va = behind(t, path.level, va);
 		} else {
 			va = look(&g, &path, va, end);
@@ -392,7 +412,9 @@ int table_share(struct tables *t, struct table_root *from, struct table_root *to
 		find_part(t, from, va, &path);
 		bool zero = table_is_zero(t, path.level, path.entry);
 
-		if (!(path.entry & X86_PTE_P) || zero)
+		if (!(path.entry & X86_PTE_P))
+			va = skip_missing(t, from, &path, va, end);
+		else if (zero)
 			va = behind(t, path.level, va);
 		else
 			va = borrow(&s, &path, va, end);

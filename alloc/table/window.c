@@ -91,6 +91,12 @@ static uint16_t *stack_of(const struct tables *t, unsigned cpu)
 	return state_of(t)->stack + cpu * state_of(t)->slots;
 }
 
+static struct table_kept kept_region(const struct tables *t, unsigned number)
+{
+	return (struct table_kept){ t->config.layout.windows,
+				    number == 0 ? table_span(t->geometry, 1) : 0 };
+}
+
 static int window_init(struct tables *t)
 {
 	struct windows_state *w = state_of(t);
@@ -191,9 +197,10 @@ const struct table_ops table_window = {
 	.name = "window",
 	.id = "T4",
 	.summary = "temporary windows: a few slots pointed at one table after the other",
-	.caps = TABLE_CAP_SPACES | TABLE_CAP_FOREIGN,
+	.caps = TABLE_CAP_SPACES | TABLE_CAP_FOREIGN | TABLE_CAP_HIGH,
 	.options = options,
 	.own_bytes = window_bytes,
+	.kept = kept_region,
 	.init = window_init,
 	.open = window_open,
 	.close = window_close,

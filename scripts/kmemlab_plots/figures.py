@@ -1,7 +1,7 @@
 """The figures by which allocators are compared: one number a run, a spread over the seeds."""
 
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 
@@ -14,6 +14,10 @@ from kmemlab_plots.statistics import Spread, histogram, spread, time_mean
 MEASURED_TOLERANCE = 0.10
 # The slowest that share of the operations are taken for interruptions by the host.
 STALLS = 1e-4
+
+# Rows of events.csv and latency.csv: those that are requests, and those that no event asked for.
+ALLOCATIONS = ("frame_alloc", "heap_alloc")
+STARTING = ("boot", "spaces_start")
 
 Measure = Callable[[Run], Optional[float]]
 
@@ -40,7 +44,10 @@ def _requested(run: Run, frames: bool) -> Optional[float]:
     """Allocations that were asked for, or their frames."""
     for table, column in ((run.events, "operations"), (run.latency, "count")):
         if table is not None:
-            allocations = np.array([name == "frame_alloc" for name in table.text("operation")])
+            allocations = np.array([name in ALLOCATIONS for name in table.text("operation")],
+                                   dtype=bool)
+            if not allocations.any():
+                return None
             weights = 2.0 ** table["order"][allocations] if frames else 1.0
             return float(np.sum(table[column][allocations] * weights))
     return None
@@ -116,16 +123,25 @@ def steady_throughput(run: Run) -> Optional[float]:
     return 1e9 / mean_ns if mean_ns else None
 
 
-def per_operation(*columns: str) -> Measure:
-    """Sum of these machine events over allocations and frees, per operation."""
+def per_operation(*columns: str, only: tuple[str, ...] = ()) -> Measure:
+    """Sum of these machine events over all operations (or those), per operation."""
     def value(run: Run) -> Optional[float]:
         if run.events is None:
             return None
-        chosen = [name != "boot" for name in run.events.text("operation")]
+        chosen = np.array([name in only if only else name not in STARTING
+                           for name in run.events.text("operation")], dtype=bool)
         operations = float(run.events["operations"][chosen].sum())
         total = sum(float(run.events[column][chosen].sum()) for column in columns)
         return total / operations if operations else None
     return value
+
+
+def dearest(run: Run, operation: str) -> Optional[float]:
+    """Loads and stores of its most expensive single call; None where that was not counted."""
+    if run.events is None or "most_accesses" not in run.events:
+        return None
+    chosen = np.array([name == operation for name in run.events.text("operation")], dtype=bool)
+    return float(run.events["most_accesses"][chosen].max()) if chosen.any() else None
 
 
 def _share(value: float) -> str:
@@ -162,26 +178,106 @@ SPEED = [
     Quantity("steady", "without stalls", "operations/s", "high", steady_throughput,
              wording.rate, measured=True),
 ]
-def _of_heap(key: str) -> Measure:
-    def measure(run: Run) -> Optional[float]:
-        value = (run.result.get("heap") or {}).get(key)
-        return None if value is None else float(value)
-    return measure
+def of_result(*path: str, per: Optional[Measure] = None, scale: float = 1.0) -> Measure:
+    """A number in run.json's `result`, by the keys that lead there; `per`: divided by that."""
+    def value(run: Run) -> Optional[float]:
+        found: Any = run.result
+        for key in path:
+            found = found.get(key) if isinstance(found, dict) else None
+        if not isinstance(found, (int, float)):
+            return None
+        whole = per(run) if per else 1.0
+        return scale * float(found) / whole if whole else None
+    return value
 
 
 HEAP = [
     Quantity("peak_ratio", "most held by most live", "times", "low",
-             _of_heap("peak_held_to_peak_live"), wording.significant),
+             of_result("heap", "peak_held_to_peak_live"), wording.significant),
     Quantity("mean_ratio", "held by live, mean", "times", "low",
-             _of_heap("held_to_live_mean"), wording.significant),
+             of_result("heap", "held_to_live_mean"), wording.significant),
     Quantity("heap_internal", "internal, of all handed out", "%", "low",
-             _of_heap("internal_of_all_percent"), wording.percent),
+             of_result("heap", "internal_of_all_percent"), wording.percent),
     Quantity("heap_metadata", "metadata, end", "bytes per object", "low",
-             _of_heap("metadata_bytes_per_object"), wording.significant),
+             of_result("heap", "metadata_bytes_per_object"), wording.significant),
     Quantity("heap_failures", "requests not served", "", "low",
              lambda run: float(run.result["failures"]), wording.significant),
 ]
-HEAP_SPEED = [quantity for quantity in SPEED if quantity.key in ("throughput", "steady")]
+
+
+def all_orders(operation: str, share: float) -> Measure:
+    """A percentile over all sizes of an operation."""
+    def value(run: Run) -> Optional[float]:
+        found = histogram(run.latency, operation) if run.latency is not None else None
+        return float(found.percentile(share)) if found and found.count else None
+    return value
+
+
+def speed_of(*operations: tuple[str, str]) -> list[Quantity]:
+    """Percentiles of (operation, what it is called), and throughput."""
+    return [Quantity(f"{operation}_{label}", f"{name} {label}", "ns", "low",
+                     all_orders(operation, share), wording.nanoseconds, measured=True,
+                     floor=timer_cost_ns)
+            for operation, name in operations
+            for label, share in (("p50", 0.5), ("p99.9", 0.999))] + SPEED[-2:]
+
+
+HEAP_SPEED = speed_of(("heap_alloc", "alloc"), ("heap_free", "free"))
+SPACE_SPEED = speed_of(("fault_fresh", "fresh page"), ("fault_copy", "copy"), ("fork", "fork"),
+                       ("exit", "exit"))
+
+def thousands(run: Run) -> Optional[float]:
+    """Of operations of the kernel on page tables and spaces."""
+    for table, column in ((run.events, "operations"), (run.latency, "count")):
+        if table is not None:
+            chosen = np.array([name not in STARTING for name in table.text("operation")],
+                              dtype=bool)
+            return float(table[column][chosen].sum()) / 1000
+    return None
+
+
+def invalidations(run: Run) -> Optional[float]:
+    """INVLPGs, and loads of CR3 that are not for a switch of processes, per thousand operations."""
+    parts = [of_result("spaces", "tables", key, per=thousands)(run)
+             for key in ("invlpg", "flushes", "visits")]
+    return None if None in parts else sum(part or 0.0 for part in parts)
+
+
+def superfluous(run: Run) -> Optional[float]:
+    """Invalidations that dropped nothing stale; known with the stale checker alone."""
+    parts = [of_result("passes", "probed", "invalidations", f"{key}_superfluous")(run)
+             for key in ("invlpg", "flushes")]
+    return None if None in parts else sum(part or 0.0 for part in parts)
+
+
+def cycles_per_touch(run: Run) -> Optional[float]:
+    """Simulated cycles of translation, kernel and users, for each touch of a user."""
+    return of_result("passes", "probed", "mmu", "cycles",
+                     per=of_result("spaces", "touches"))(run)
+
+
+SPACE = [
+    Quantity("table_frames", "page tables, most", "frames", "low",
+             of_result("spaces", "tables", "frames_peak"), wording.count),
+    Quantity("user_frames", "users' frames, most", "frames", "low",
+             of_result("spaces", "user_frames_peak"), wording.count),
+    Quantity("copies", "pages copied", "", "low", of_result("spaces", "copies"), wording.count),
+    Quantity("invlpg", "INVLPG", "", "low", of_result("spaces", "tables", "invlpg"),
+             wording.count),
+    Quantity("flushes", "flushes", "loads of CR3", "low",
+             of_result("spaces", "tables", "flushes"), wording.count),
+    Quantity("visits", "visits", "loads of CR3", "low",
+             of_result("spaces", "tables", "visits"), wording.count),
+    Quantity("slot_moves", "slots moved", "", "low",
+             of_result("spaces", "tables", "slot_moves"), wording.count),
+    Quantity("superfluous", "superfluous", "invalidations", "low", superfluous, wording.count),
+    Quantity("shootdowns", "shootdowns", "", "low", of_result("spaces", "tables", "shootdowns"),
+             wording.count),
+    Quantity("killed", "killed", "processes", "low", of_result("spaces", "killed"),
+             wording.count),
+    Quantity("unserved", "not served", "events", "low", of_result("spaces", "unserved"),
+             wording.count),
+]
 COST = [
     Quantity("metadata", "metadata", "bytes per frame", "low",
              _end("metadata_bytes_per_frame"), wording.significant),
@@ -192,6 +288,10 @@ COST = [
     Quantity("cache_lines", "cache lines", "per operation", "low",
              per_operation("cache_lines"), wording.significant),
 ]
+TLB_MISSES = Quantity("tlb_misses", "TLB misses", "per operation", "low",
+                      per_operation("tlb_misses"), wording.significant)
+CYCLES = Quantity("cycles", "translation", "cycles per touch", "low", cycles_per_touch,
+                  wording.significant)
 
 
 def measure(experiment: Experiment, scenario: str, allocator: str,

@@ -22,7 +22,7 @@ def why_unranked(experiment: Experiment, scenario: str, allocator: str,
     runs = experiment.runs(scenario, allocator)
     if not runs:
         return None
-    if runs[0].config.get("frames") == YARDSTICK:
+    if YARDSTICK in (runs[0].config.get("frames"), runs[0].config.get("heap")):
         return f"{allocator} never takes memory back"
     if any(run.result["violations"] for run in runs):
         return f"{allocator} broke the rules"
@@ -78,25 +78,38 @@ def headline(experiment: Experiment, quantity: Quantity, verbs: tuple[str, str],
     single scenario is named.
     """
     several = len(experiment.scenarios) > 1
-    most = 2 if several and len(experiment.allocators) > 5 else 3
-    clauses, said = [], False
+    most = 3 if not several else 2 if len(experiment.allocators) > 5 else 3
+    most = 1 if len(experiment.scenarios) > 2 else most
+    bodies: dict[tuple, list[str]] = {}  # what is said, and of which scenarios
     for scenario in experiment.scenarios:
-        prefix = f"on {scenario}, " if where or several else ""
-        found = places(experiment, scenario, quantity)
-        if not found:
+        body = _placed(experiment, scenario, quantity, most)
+        bodies.setdefault(body, []).append(scenario)
+    clauses, said = [], False
+    for (first, one, value, others), scenarios in bodies.items():
+        prefix = f"on {wording.joined(scenarios)}, " if where or several else ""
+        if not first:
             clauses.append(f"{prefix}there is nothing to rank")
             continue
-        floor = _floor(experiment, scenario, quantity)
-
-        def show(value: float) -> str:
-            return quantity.show(value) + (" or less" if value <= floor else "")
-
-        first, others = found[0], found[1:]
-        words = [wording.named(first.names), first.shown(show)]
+        words = [first, value]
         if not said:  # the words around the value
-            words = [words[0], verbs[0] if len(first.names) == 1 else verbs[1], words[1], rest]
+            words = [first, verbs[0] if one else verbs[1], value, rest]
             said = True
-        clause = prefix + " ".join(words)
-        clauses.append(clause + (f", {wording.listed(others, show, most)}" if others else ""))
+        clauses.append(prefix + " ".join(words) + (f", {others}" if others else ""))
     text = "; ".join(clauses)
     return text[:1].upper() + text[1:] if text else "No cells"
+
+
+def _placed(experiment: Experiment, scenario: str, quantity: Quantity,
+            most: int) -> tuple[str, bool, str, str]:
+    """Who is first, whether that is one alone, with what value, and the others."""
+    found = places(experiment, scenario, quantity)
+    if not found:
+        return "", False, "", ""
+    floor = _floor(experiment, scenario, quantity)
+
+    def show(value: float) -> str:
+        return quantity.show(value) + (" or less" if floor and value <= floor else "")
+
+    first, others = found[0], found[1:]
+    return (wording.named(first.names), len(first.names) == 1, first.shown(show),
+            wording.listed(others, show, most))

@@ -4,8 +4,8 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from kmemlab_plots import figures, ranking, wording
-from kmemlab_plots.experiment import Experiment
+from kmemlab_plots import figures, ranking, summary_tables, wording
+from kmemlab_plots.experiment import FRAMES, HEAPS, SPACES, SUBJECTS, Experiment
 from kmemlab_plots.gallery import QUESTIONS, Page
 from kmemlab_plots.html import Content, Html, element, joined, table
 from kmemlab_plots.run import Run
@@ -13,12 +13,35 @@ from kmemlab_plots.summary_tables import digests_agree, swatch
 
 MOST_VIOLATIONS = 20
 
+CHAPTERS = {
+    FRAMES: ("Page frames", (
+        "Who hands out the frames of RAM. Each trace's allocations and frees of frames are "
+        "replayed against each allocator on a machine booted afresh, twice: in a native build, "
+        "where times are measured, and in a probed one, where every load and store of the "
+        "allocator is counted and checked. What is said of memory comes from the lab's own "
+        "ledger of who owns which frame.")),
+    HEAPS: ("Kernel heaps", (
+        "Who cuts frames into objects. Each trace's allocations and frees of kernel objects are "
+        "replayed against each heap, which has the machine to itself and gets its frames from a "
+        "frame allocator. Every object is filled when it is handed out and verified when it is "
+        "freed; a ledger of objects judges overlap and alignment. As for frames there is a "
+        "native pass for times and a probed one for counts.")),
+    SPACES: ("Page tables and address spaces", (
+        "How a kernel reaches its page tables, and what it does for processes: regions, page "
+        "faults, copy-on-write, exit. Each trace's processes and their touches are replayed "
+        "through the simulated MMU of each machine; every system must let the users read the "
+        "same contents. Users' touches go through TLBs in both passes; what the kernel itself "
+        "loads and stores is counted in the probed pass.")),
+}
+
 
 def heading(experiment: Experiment) -> Html:
     runs = experiment.all_runs()
     seeds = sorted({cell.seed for cell in experiment.cells})
-    lead = ", ".join([wording.plural(len(experiment.allocators), "allocator"),
-                      wording.plural(len(experiment.scenarios), "trace"),
+    counts = [f"{len(part.allocators)} "
+              f"{SUBJECTS[part.kind][len(part.allocators) != 1]}" for part in experiment.parts()]
+    traces = len({cell.trace for cell in experiment.cells})
+    lead = ", ".join([*counts, wording.plural(traces, "trace"),
                       wording.plural(len(seeds), "seed")])
     programs = sorted({str(run.host.get("program")) for run in runs if run.host.get("program")})
     lead += f": {wording.plural(len(runs), 'finished run')} of {len(experiment.cells)}"
@@ -41,9 +64,12 @@ def alarms(experiment: Experiment) -> Html:
         boxes.append(_alarm("The passes placed differently", [
             _line(f"{run.path.name}: the digests of its native and probed pass differ")
             for run in differing]))
-    if boxes:
-        return joined(boxes)
-    return element("p", _all_well(experiment), css="fine")
+    if not boxes:
+        boxes.append(element("p", _all_well(experiment), css="fine"))
+    if left_out := experiment.left_out():
+        boxes.append(element("p", "Combinations that are impossible were left out: "
+                             f"{'; '.join(left_out)}.", css="note"))
+    return joined(boxes)
 
 
 def _line(text: str) -> Html:
@@ -76,33 +102,50 @@ def _all_well(experiment: Experiment) -> str:
     return text + "."
 
 
+def contents(experiment: Experiment) -> Html:
+    """Links to the chapters, where there are several."""
+    parts = experiment.parts()
+    if len(parts) < 2:
+        return Html("")
+    links = [element("a", CHAPTERS[part.kind][0], href=f"#{part.kind}") for part in parts]
+    return element("p", joined(links, " · "))
+
+
 def what_was_run(experiment: Experiment) -> Html:
     return joined([element("h2", "What was run", id="run"), _traces(experiment),
-                   _allocators(experiment), _hosts(experiment)])
+                   *[_allocators(part) for part in experiment.parts()], _hosts(experiment)])
 
 
 def _traces(experiment: Experiment) -> Html:
+    parts = experiment.parts()
+    header = ["trace", "events", "prologue", "machine", "RAM", "CPUs", "SHA-256"]
     rows = []
-    for scenario in experiment.scenarios:
-        runs = experiment.all_runs(scenario)
-        if not runs:
-            rows.append(element("tr", element("td", scenario),
-                                element("td", "no finished run", colspan="6", css="text")))
-            continue
-        config, result = runs[0].config, runs[0].result
-        machine = f"{config.get('machine', '?')}, {config.get('arch', '?')}"
-        if config.get("machine_known") is False:
-            machine += " (guessed)"
-        rows.append(element(
-            "tr", element("td", scenario), element("td", _number(result.get("events"))),
-            element("td", _number(result.get("prologue"))), element("td", machine),
-            element("td", _memory(config)), element("td", _number(config.get("cpus"))),
-            element("td", element("code", str(config.get("trace_sha256", "?")), css="hash"),
-                    css="text")))
+    for part in parts:
+        if len(parts) > 1:
+            rows.append(element("tr", element("th", CHAPTERS[part.kind][0], scope="rowgroup",
+                                              colspan=str(len(header))), css="scenario"))
+        rows += [_trace_row(part, scenario) for scenario in part.scenarios]
     return table("Traces and the machines they were replayed on. Prologue: allocations made "
-                 "before event 0.",
-                 ["trace", "events", "prologue", "machine", "RAM", "CPUs", "SHA-256"], rows,
-                 texts=("SHA-256",))
+                 "before event 0.", header, rows, texts=("SHA-256",))
+
+
+def _trace_row(experiment: Experiment, scenario: str) -> Html:
+    runs = experiment.all_runs(scenario)
+    if not runs:
+        return element("tr", element("td", scenario),
+                       element("td", "no finished run", colspan="6", css="text"))
+    config, result = runs[0].config, runs[0].result
+    machine = f"{config.get('machine', '?')}, {config.get('arch', '?')}"
+    if config.get("paging"):
+        machine += f", paging {config['paging']}"
+    if config.get("machine_known") is False:
+        machine += " (guessed)"
+    return element(
+        "tr", element("td", scenario), element("td", _number(result.get("events"))),
+        element("td", _number(result.get("prologue"))), element("td", machine),
+        element("td", _memory(config)), element("td", _number(config.get("cpus"))),
+        element("td", element("code", str(config.get("trace_sha256", "?")), css="hash"),
+                css="text"))
 
 
 def _number(value: Any) -> str:
@@ -115,11 +158,18 @@ def _memory(config: dict[str, Any]) -> str:
     return f"{text}, {wording.size(usable)} usable" if isinstance(usable, int) else text
 
 
-def _settings(run: Run) -> str:
-    parts = [f"{key} {run.config[key]}" for key in ("tables", "start", "place", "pass", "until")
-             if run.config.get(key) not in (None, "", 0)]
-    parts += [f"{key}={value}" for key, value in (run.config.get("options") or {}).items()]
-    return ", ".join(parts)
+def _settings(run: Run) -> list[str]:
+    parts = [f"{key} {run.config[key]}"
+             for key in ("tables", "space", "start", "place", "pass", "until")
+             if run.config.get(key) not in (None, "", 0, "none")]
+    return parts + [f"{key}={value}" for key, value in (run.config.get("options") or {}).items()]
+
+
+def _common_settings(runs: list[Run]) -> str:
+    """What all runs share; what differs stands in the names of traces and machines."""
+    found = [_settings(run) for run in runs]
+    common = [part for part in found[0] if all(part in one for one in found)] if found else []
+    return ", ".join(common) or "–"
 
 
 def _allocators(experiment: Experiment) -> Html:
@@ -127,13 +177,14 @@ def _allocators(experiment: Experiment) -> Html:
     for allocator in experiment.allocators:
         cells = [cell for cell in experiment.cells if cell.allocator == allocator]
         runs = [cell.run for cell in cells if cell.run]
-        settings = wording.joined(sorted({_settings(run) for run in runs}) or ["–"])
         seeds = ", ".join(str(seed) for seed in sorted({cell.seed for cell in cells}))
         rows.append(element("tr", element("td", swatch(allocator), allocator),
                             element("td", f"{len(runs)} of {len(cells)}"),
-                            element("td", seeds), element("td", settings, css="text")))
-    return table("Allocators, with the colour that stands for each in all plots.",
-                 ["allocator", "runs", "seeds", "settings"], rows, texts=("settings",))
+                            element("td", seeds),
+                            element("td", _common_settings(runs), css="text")))
+    one, several = SUBJECTS[experiment.kind]
+    return table(f"{several.capitalize()}, with the colour that stands for each in all plots.",
+                 [one, "runs", "seeds", "settings"], rows, texts=("settings",))
 
 
 def _values(values: set[Any]) -> str:
@@ -162,26 +213,36 @@ def _hosts(experiment: Experiment) -> Html:
 def findings(experiment: Experiment, pages: list[Page]) -> Html:
     """A sentence a plot; what limits them after that."""
     lines = []
-    for question in QUESTIONS:
+    for question in QUESTIONS[experiment.kind]:
         sentences = [element("a", page.finding() + ".", href=f"#{_anchor(page)}")
                      for page in pages if page.question is question]
-        lines.append(element("li", element("strong", f"{question.HEADING}. "),
-                             joined(sentences, " ")))
-    return joined([element("h2", "Findings", id="findings"),
+        if sentences:
+            lines.append(element("li", element("strong", f"{question.HEADING}. "),
+                                 joined(sentences, " ")))
+    return joined([element("h3", "Findings", id=_id(experiment, "findings")),
                    element("ul", joined(lines), css="findings"),
                    *[element("p", text, css="note") for text in _limits(experiment)]])
+
+
+def _id(experiment: Experiment, name: str) -> str:
+    return name if experiment.kind == FRAMES else f"{experiment.kind}-{name}"
 
 
 def _limits(experiment: Experiment) -> list[str]:
     """What a reader must know before believing a ranking."""
     notes = ranking.unranked_notes(experiment, placement=True)
-    texts = [
-        "Memory that was never handed out is easily kept in one piece. So allocators that left "
-        f"more than {wording.percent(ranking.MOST_FAILED_PERCENT)} of the requests unserved (or, "
-        f"for where frames lie, {wording.percent(ranking.MOST_UNSERVED_PERCENT)} of the memory "
-        "asked for), that broke a rule or that never free are shown, but not ranked"
-        + (f": {'; '.join(notes)}." if notes else "; here there are none.")
-        + " Among the others, too, compare what was not served."]
+    several = SUBJECTS[experiment.kind][1]
+    share = wording.percent(ranking.MOST_FAILED_PERCENT)
+    if experiment.kind == FRAMES:
+        text = (f"Memory that was never handed out is easily kept in one piece. So {several} that "
+                f"left more than {share} of the requests unserved (or, for where frames lie, "
+                f"{wording.percent(ranking.MOST_UNSERVED_PERCENT)} of the memory asked for)")
+    else:
+        text = (f"To refuse is cheap. So {several} that left more than {share} of the requests "
+                "unserved")
+    texts = [text + ", that broke a rule or that never free are shown, but not ranked"
+             + (f": {'; '.join(notes)}." if notes else "; here there are none.")
+             + " Among the others, too, compare what was not served."]
     tolerance = wording.percent(100 * figures.MEASURED_TOLERANCE)
     times = (f"Measured times that differ by less than {tolerance}, or lie below the timer's own "
              "cost, count as equal; all other figures are exact for the trace and the seed.")
@@ -195,15 +256,32 @@ def _anchor(page: Page) -> str:
     return "figure-" + page.file.removesuffix(".png").replace(".", "-")
 
 
-def gallery(pages: list[tuple[Page, bytes]]) -> Html:
+def gallery(experiment: Experiment, pages: list[tuple[Page, bytes]]) -> Html:
     """Every picture with its caption, grouped by question."""
-    parts = [element("h2", "Plots", id="plots")]
-    for question in QUESTIONS:
+    parts = [element("h3", "Plots", id=_id(experiment, "plots"))]
+    for question in QUESTIONS[experiment.kind]:
         own = [(page, png) for page, png in pages if page.question is question]
-        parts.append(element("h3", question.HEADING))
+        if not own:
+            continue
+        parts.append(element("h4", question.HEADING))
         parts.append(element("p", question.CAPTION, css="note"))
         parts += [_figure(page, png) for page, png in own]
     return joined(parts)
+
+
+def chapter(experiment: Experiment, pictures: list[tuple[Page, bytes]]) -> Html:
+    """All that is said of one kind: what it is about, findings, figures, plots."""
+    title, text = CHAPTERS[experiment.kind]
+    return joined([
+        element("h2", title, id=experiment.kind), element("p", text),
+        findings(experiment, [page for page, _ in pictures]),
+        element("h3", "Summary", id=_id(experiment, "summary")),
+        element("p", "The best of each column is marked, by what is ranked (†: not ranked). "
+                "Times within the tolerance share the mark.", css="note"),
+        summary_tables.summary(experiment),
+        summary_tables.call_sites(experiment),
+        summary_tables.integrity(experiment),
+        gallery(experiment, pictures)])
 
 
 def _figure(page: Page, png: bytes) -> Html:

@@ -117,6 +117,12 @@ class Run:
                         texts=["site", "cache"])
 
     @cached_property
+    def heap_sizes(self) -> Optional[Table]:
+        """A heap's objects by size; None without one."""
+        path = self._file("heap_sizes.csv")
+        return read_csv(path, ["order", "allocs", "failures", "requested_bytes"]) if path else None
+
+    @cached_property
     def timing(self) -> dict[str, Any]:
         """Throughput and percentiles of the native pass; empty where it was skipped."""
         path = self._file("timing.json")
@@ -129,7 +135,10 @@ class Run:
 
     @cached_property
     def refused_by_order(self) -> dict[int, int]:
-        """How many requests of each order were not served."""
+        """How many requests of each order (of an object: of its size) were not served."""
+        if self.heap_sizes is not None:
+            return {int(order): int(count) for order, count in
+                    zip(self.heap_sizes["order"], self.heap_sizes["failures"]) if count}
         if self.failures is None:
             return {}
         orders = np.ceil(np.log2(np.maximum(self.failures["frames"], 1))).astype(int)
@@ -148,5 +157,5 @@ class Run:
     def load_all(self) -> None:
         """Reads every file, so that a damaged one is met before anything is drawn."""
         for name in ("samples", "recorded", "failures", "events", "latency", "timing",
-                     "frame_map", "heap", "heap_sites"):
+                     "frame_map", "heap", "heap_sites", "heap_sizes"):
             getattr(self, name)

@@ -26,6 +26,8 @@ INK, MUTED, FAINT, ALARM = "#1a1a1a", "#5f6368", "#d9dbde", "#b3261e"
 SOLID, DASHED, DASHDOT, DOTTED = "-", (0, (5, 2)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1.3))
 LINES = (SOLID, DASHED, DASHDOT, DOTTED)
 MARKERS = "os^Dv<>PX*"
+# Of names that are not in LOOKS, and of nobody there.
+UNKNOWN_LINES = ((0, (2, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (9, 1.5, 2, 1.5)))
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,22 @@ LOOKS = {
     "pools": Look(SKY, DASHED, "P"),
     "collector": Look(PURPLE, SOLID, "D"),
     "tlsf": Look(GREEN, DASHDOT, "X"),
+    # Page tables.
+    "none": Look(BLACK, SOLID, "x"),
+    "direct": Look(BLUE, DASHDOT, "^"),
+    "recursive": Look(ORANGE, DOTTED, "o"),
+    "foreign": Look(VERMILLION, DASHDOT, "s"),
+    "window": Look(GREEN, (0, (8, 2)), "X"),
+    "directories": Look(SKY, DOTTED, "P"),
+    "pool": Look(PURPLE, DASHED, "D"),
+    "preallocated": Look(BLACK, DASHED, "*"),
+    # Address spaces.
+    "regions": Look(ORANGE, DASHDOT, "v"),
+    "zero-frame": Look(SKY, (0, (8, 2)), "o"),
+    "zero-table": Look(PURPLE, (0, (8, 2)), "s"),
+    "cow": Look(VERMILLION, (0, (8, 2)), "^"),
+    "guarded": Look(YELLOW, DASHDOT, "d"),
+    "process": Look(BLUE, DOTTED, "*"),
 }
 
 
@@ -76,11 +94,10 @@ def look(allocator: str) -> Look:
 
 
 def _hashed_look(name: str) -> Look:
-    taken = {(known.color, known.line) for known in LOOKS.values()}
-    free = [(color, line) for color in OKABE_ITO for line in LINES if (color, line) not in taken]
-    digest = zlib.crc32(name.encode())
-    color, line = free[digest % len(free)]
-    return Look(color, line, MARKERS[(digest >> 16) % len(MARKERS)])
+    """Of a plugin, say: what no known name has. Yellow is too pale for one that nobody knows."""
+    free = [Look(color, line, marker) for color in OKABE_ITO if color != YELLOW
+            for line in UNKNOWN_LINES for marker in MARKERS]
+    return free[zlib.crc32(name.encode()) % len(free)]
 
 
 RC = {

@@ -3,38 +3,51 @@
 from typing import Optional
 
 from kmemlab_plots import figures, ranking, style, wording
-from kmemlab_plots.experiment import Experiment
+from kmemlab_plots.experiment import FRAMES, HEAPS, SPACES, SUBJECTS, Experiment
 from kmemlab_plots.figures import Quantity
 from kmemlab_plots.html import Content, Html, element, joined, table
 from kmemlab_plots.run import Run
 
-GROUPS = (
-    ("placement", "Placement", figures.PLACEMENT,
-     "Exact, the same on every host. Means are over the trace's time."),
-    ("speed", "Speed", figures.SPEED,
-     "Measured in the native pass on the host named above; latencies of order-0 operations. "
-     "Without stalls: without the slowest one in 10,000, which the host may have interrupted."),
-    ("cost", "Cost", figures.COST,
-     "Exact. Metadata as the run ends; machine events counted in the probed pass, means over "
-     "all allocations and frees."),
-)
+_STALLS = "Without stalls: without the slowest one in 10,000, which the host may have interrupted."
 
-HEAP_GROUPS = (
-    ("heap", "Memory", figures.HEAP,
-     "Exact, the same on every host. Held: frames that the heap has; live: bytes asked for."),
-    ("speed", "Speed", figures.HEAP_SPEED,
-     "Measured in the native pass on the host named above. Without stalls: without the slowest "
-     "one in 10,000, which the host may have interrupted."),
-    ("cost", "Cost", [quantity for quantity in figures.COST if quantity.key != "metadata"],
-     "Exact: machine events counted in the probed pass, means over all allocations and frees."),
-)
+GROUPS = {
+    FRAMES: (
+        ("placement", "Placement", figures.PLACEMENT,
+         "Exact, the same on every host. Means are over the trace's time."),
+        ("speed", "Speed", figures.SPEED,
+         "Measured in the native pass on the host named above; latencies of order-0 operations. "
+         + _STALLS),
+        ("cost", "Cost", figures.COST,
+         "Exact. Metadata as the run ends; machine events counted in the probed pass, means over "
+         "all allocations and frees.")),
+    HEAPS: (
+        ("heap", "Memory", figures.HEAP,
+         "Exact, the same on every host. Held: frames that the heap has; live: bytes asked for."),
+        ("heap-speed", "Speed", figures.HEAP_SPEED,
+         "Measured in the native pass on the host named above, all sizes together. " + _STALLS),
+        ("heap-cost", "Cost", [*figures.COST[1:], figures.TLB_MISSES],
+         "Exact: machine events counted in the probed pass, means over all allocations and "
+         "frees.")),
+    SPACES: (
+        ("space", "Memory and invalidations", figures.SPACE,
+         "Exact, the same on every host. Flushes empty a TLB; visits are loads of CR3 to reach "
+         "tables of a space that does not run, and back. Superfluous invalidations found nothing "
+         "stale to drop; they are known with machine.stale-check=on alone."),
+        ("space-speed", "Speed", figures.SPACE_SPEED,
+         "Measured in the native pass on the host named above. " + _STALLS),
+        ("space-cost", "Cost", [*figures.COST[1:], figures.TLB_MISSES, figures.CYCLES],
+         "Exact: machine events counted in the probed pass, means over all operations on page "
+         "tables and spaces, page faults among them. Cycles are of TLBs and walks, by the "
+         "machine's weights, users' accesses included.")),
+}
 
 
 def summary(experiment: Experiment) -> Html:
     parts = []
-    for key, heading, quantities, note in HEAP_GROUPS if experiment.has_heaps() else GROUPS:
+    for key, heading, quantities, note in GROUPS[experiment.kind]:
         parts.append(element("h3", heading, id=f"table-{key}"))
-        header: list[Content] = ["allocator", *[_column(quantity) for quantity in quantities]]
+        header: list[Content] = [_subject(experiment),
+                                 *[_column(quantity) for quantity in quantities]]
         rows = []
         for scenario in experiment.scenarios:
             rows.append(_scenario_row(scenario, len(header)))
@@ -47,8 +60,61 @@ def summary(experiment: Experiment) -> Html:
     return joined(parts)
 
 
+def _subject(experiment: Experiment) -> str:
+    return SUBJECTS[experiment.kind][0]
+
+
+MOST_SITES = 12
+
+
+def call_sites(experiment: Experiment) -> Html:
+    """A heap's customers: the hungriest call sites, and what each heap hands out beyond what they
+    ask for. Empty without heaps."""
+    parts = []
+    for scenario in experiment.scenarios:
+        runs = {heap: run for heap in experiment.allocators
+                for run in experiment.runs(scenario, heap)[:1]
+                if run.heap_sites is not None and len(run.heap_sites)}
+        if runs:
+            parts.append(_site_table(scenario, runs))
+    if not parts:
+        return Html("")
+    return joined([element("h3", "Call sites", id="table-call-sites"), *parts])
+
+
+def _site_table(scenario: str, runs: dict[str, Run]) -> Html:
+    first = next(iter(runs.values())).heap_sites
+    assert first is not None
+    header: list[Content] = ["call site or cache", "objects", "asked for (KiB)", "live at the end",
+                             "most alive (KiB)",
+                             *[joined([swatch(heap), element("span", heap)], "")
+                               for heap in runs]]
+    rows = []
+    for row in range(min(MOST_SITES, len(first))):
+        key = first.text("site")[row], first.text("cache")[row]
+        cells = [wording.count(first["allocs"][row]),
+                 wording.significant(first["requested_bytes"][row] / 1024),
+                 wording.count(first["live_objects"][row]),
+                 wording.significant(first["peak_bytes"][row] / 1024),
+                 *[_site_waste(run, key) for run in runs.values()]]
+        rows.append(element("tr", element("td", key[1] or key[0]),
+                            *[element("td", cell) for cell in cells]))
+    return table(f"{scenario}: the call sites that asked for the most bytes. By heap: the share "
+                 "of what was handed out to that site that it had not asked for. Lowest seed.",
+                 header, rows)
+
+
+def _site_waste(run: Run, key: tuple[str, str]) -> str:
+    sites = run.heap_sites
+    assert sites is not None
+    for row, found in enumerate(zip(sites.text("site"), sites.text("cache"))):
+        if found == key and sites["usable_bytes"][row]:
+            return wording.percent(sites["internal_percent"][row])
+    return "–"
+
+
 def integrity(experiment: Experiment) -> Html:
-    header: list[Content] = ["allocator", "violations", "passes agree", "skipped",
+    header: list[Content] = [_subject(experiment), "violations", "passes agree", "skipped",
                              "deferred frees", "displaced", _digest_header(experiment)]
     rows = []
     for scenario in experiment.scenarios:
@@ -61,7 +127,9 @@ def integrity(experiment: Experiment) -> Html:
                 rows.append(_problem_row(experiment, scenario, allocator, len(header)))
     note = ("Skipped: events on handles whose allocation had failed. Deferred: parts given back "
             "of a block that could only be freed whole. Displaced: not at the recorded frame.")
-    return joined([element("h3", "Integrity", id="table-integrity"), table(note, header, rows)])
+    suffix = "" if experiment.kind == FRAMES else f"-{experiment.kind}"
+    return joined([element("h3", "Integrity", id=f"table-integrity{suffix}"),
+                   table(note, header, rows)])
 
 
 def digests_agree(run: Run) -> Optional[bool]:

@@ -21,6 +21,14 @@ def significant(value: float, digits: int = 3) -> str:
     return text if "e" not in text else f"{value:.1e}"
 
 
+def short(value: float) -> str:
+    """For a tick: 0.1, 20, 3k, 5M."""
+    for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= scale:
+            return f"{value / scale:g}{unit}"
+    return f"{value:g}"
+
+
 def count(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 

@@ -13,7 +13,8 @@
 #define BENCH_ROUNDS 5
 
 struct bench_options {
-	uint64_t scale; /* work a round: 100 is full size; the smoke test uses 1 */
+	uint64_t scale;		   /* work a round: 100 is full size; the smoke test uses 1 */
+	const char *const *traces; /* more loads for the heaps; NULL-terminated, or NULL */
 };
 
 /* One line of output. */

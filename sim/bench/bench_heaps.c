@@ -6,8 +6,15 @@
  * `kmemlab bench malloc` under LD_PRELOAD, which measures whatever malloc it has and says which
  * that is. Rounds take turns: every round measures the heaps here and each malloc in its process.
  *
- * Both sides are warmed by one run of the load and keep what they cached. An object's first and
- * last bytes are written. A load is generated: allocations and frees, all freed at its end.
+ * Loads are generated ones, the recorded slab traces of the source tree where that is there, and
+ * what --trace names. A load is an array of allocations and frees, read before the clock starts; it
+ * begins and ends with nothing alive.
+ *
+ * Both sides: the same loop compiled once, the same array, one call through a pointer an event; the
+ * first and the last byte of every object are written. The machine's RAM is populated, and one run
+ * of the load goes before those that are timed, so that both have their pages and keep what they
+ * cached. CPU time of the process, the least of three runs a round. A kernel's request is a struct
+ * behind its front door, as its callers make it; a malloc's is its arguments.
  */
 #include <dlfcn.h>
 #include <json-glib/json-glib.h>
@@ -19,14 +26,20 @@
 #include "sim/bench/bench.h"
 #include "sim/kernel.h"
 #include "sim/lab.h"
+#include "sim/version.h"
 #include "workloads/generate/generate.h"
 #include "workloads/trace.h"
 
 #define EVENTS_FULL 200000u
 #define SEED	    1
+#define RUNS	    3
 
-static const char *const load_names[] = { "larson", "power-law", "kernel-boot" };
-#define LOADS G_N_ELEMENTS(load_names)
+/* A machine's RAM, all of it populated: for the machine itself, and times what lives. */
+#define RAM_LEAST (UINT64_C(16) << 20)
+#define RAM_TIMES 4
+
+static const char *const generated[] = { "larson", "power-law", "kernel-boot" };
+#define LOADS_MAX 16u
 
 static const struct rival {
 	const char *name, *library; /* NULL: what there is without LD_PRELOAD */
@@ -46,8 +59,15 @@ struct bench_event {
 };
 
 struct load {
-	GArray *events; /* struct bench_event */
-	void **object;	/* by handle */
+	char *name;
+	uint64_t peak_bytes; /* that live at once */
+	GArray *events;	     /* struct bench_event */
+	void **object;	     /* by handle */
+};
+
+struct loads {
+	struct load one[LOADS_MAX];
+	unsigned count;
 };
 
 /* What the loop drives. */
@@ -75,31 +95,55 @@ static void run_load(const struct load *load, const struct driver *driver)
 	}
 }
 
-/* ns an event. */
+/* ns an event: the least of RUNS, which is what a run costs when nobody else has the processor's
+ * caches; the first one, which warms, is not among them. */
 static double time_load(const struct load *load, const struct driver *driver)
 {
-	uint64_t begin = bench_cpu_ns();
+	double least = 0;
 
 	run_load(load, driver);
-	return (double)(bench_cpu_ns() - begin) / load->events->len;
+	for (unsigned run = 0; run < RUNS; run++) {
+		uint64_t begin = bench_cpu_ns();
+		run_load(load, driver);
+		double ns = (double)(bench_cpu_ns() - begin) / load->events->len;
+		if (run == 0 || ns < least)
+			least = ns;
+	}
+	return least;
 }
 
 /* ---- loads ---- */
 
-static void take_event(struct load *load, const struct event *event)
+/* LIVE: bytes by handle; what a trace frees that it never allocated is left out. */
+static void take_event(struct load *load, const struct event *event, uint32_t *live,
+		       uint64_t *live_bytes)
 {
 	struct bench_event one = { .handle = (uint32_t)event->u.heap.handle };
 
 	if (event->kind == EVENT_HEAP_ALLOC) {
 		one.bytes = (uint32_t)CLAMP(event->u.heap.bytes, 1, UINT32_MAX);
 		one.align = MAX(event->u.heap.align_bytes, HEAP_ALIGN_DEFAULT);
-	} else if (event->kind != EVENT_HEAP_FREE) {
+	} else if (event->kind != EVENT_HEAP_FREE || !live[one.handle]) {
 		return;
 	}
+	*live_bytes += (uint64_t)one.bytes - live[one.handle];
+	load->peak_bytes = MAX(load->peak_bytes, *live_bytes);
+	live[one.handle] = one.bytes;
 	g_array_append_val(load->events, one);
 }
 
-static bool read_load(const char *path, struct load *load, GError **error)
+/* A recording ends with objects alive: they are freed then, oldest first. */
+static void free_the_rest(struct load *load, const uint32_t *live, uint64_t handles)
+{
+	for (uint64_t handle = 0; handle < handles; handle++) {
+		struct bench_event one = { .handle = (uint32_t)handle };
+		if (live[handle])
+			g_array_append_val(load->events, one);
+	}
+}
+
+/* The first PERCENT of a trace's events, and frees of what they leave alive. */
+static bool read_load(const char *path, uint64_t percent, struct load *load, GError **error)
 {
 	struct trace_reader *reader = trace_reader_open(path, error);
 	const struct event *events;
@@ -107,13 +151,19 @@ static bool read_load(const char *path, struct load *load, GError **error)
 
 	if (!reader)
 		return false;
+	uint64_t handles = trace_reader_meta(reader)->handles;
+	g_autofree uint32_t *live = g_new0(uint32_t, handles);
+	uint64_t live_bytes = 0;
 	load->events = g_array_new(FALSE, FALSE, sizeof(struct bench_event));
-	load->object = g_new0(void *, trace_reader_meta(reader)->handles);
+	load->object = g_new0(void *, handles);
+	uint64_t most = MAX(trace_reader_meta(reader)->events / 100 * percent, 1000);
 	while ((count = trace_reader_next_block(reader, &events, error)) > 0)
-		for (int i = 0; i < count; i++)
-			take_event(load, &events[i]);
+		for (int i = 0; i < count && most; i++, most--)
+			take_event(load, &events[i], live, &live_bytes);
+	free_the_rest(load, live, handles);
 	trace_reader_free(reader);
-	return count == 0;
+	return count == 0 && (load->events->len ||
+			      lab_usage(error, "%s has no heap events to measure with", path));
 }
 
 static bool make_load(const char *name, uint64_t scale, struct load *load, GError **error)
@@ -128,7 +178,7 @@ static bool make_load(const char *name, uint64_t scale, struct load *load, GErro
 	options.seed = SEED;
 	options.memory_map = machine_pc_map(options.value[GENERATE_RAM]);
 	bool fine = fd >= 0 && generate_set(generator, &options, events, error) &&
-		    generate(generator, &options, path, error) && read_load(path, load, error);
+		    generate(generator, &options, path, error) && read_load(path, 100, load, error);
 	g_array_unref(options.memory_map);
 	if (fd >= 0) {
 		close(fd);
@@ -139,21 +189,75 @@ static bool make_load(const char *name, uint64_t scale, struct load *load, GErro
 	return fine;
 }
 
-static void loads_clear(struct load *loads)
+static void loads_clear(struct loads *loads)
 {
-	for (unsigned i = 0; i < LOADS; i++) {
-		if (loads[i].events)
-			g_array_unref(loads[i].events);
-		g_free(loads[i].object);
+	for (unsigned i = 0; i < loads->count; i++) {
+		if (loads->one[i].events)
+			g_array_unref(loads->one[i].events);
+		g_free(loads->one[i].object);
+		g_free(loads->one[i].name);
 	}
 }
 
-static bool loads_make(struct load *loads, uint64_t scale, GError **error)
+/* NULL: there are too many. */
+static struct load *one_more(struct loads *loads, char *name)
 {
-	for (unsigned i = 0; i < LOADS; i++)
-		if (!make_load(load_names[i], scale, &loads[i], error))
-			return false;
-	return true;
+	struct load *load = loads->count < LOADS_MAX ? &loads->one[loads->count++] : NULL;
+
+	if (load)
+		load->name = name;
+	else
+		g_free(name);
+	return load;
+}
+
+static bool add_trace(struct loads *loads, const char *path, uint64_t scale, GError **error)
+{
+	char *name = g_path_get_basename(path);
+
+	if (g_str_has_suffix(name, ".kmt"))
+		name[strlen(name) - strlen(".kmt")] = 0;
+	struct load *load = one_more(loads, name);
+	return load ? read_load(path, MIN(scale, 100), load, error)
+		    : lab_usage(error, "more than %u loads", LOADS_MAX);
+}
+
+static int compare_names(gconstpointer a, gconstpointer b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Slab traces of the source tree; an installed program has none. */
+static bool add_recorded(struct loads *loads, uint64_t scale, GError **error)
+{
+	GDir *folder = g_dir_open(KMEMLAB_RECORDED_SOURCE, 0, NULL);
+	g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
+	const char *name;
+	bool fine = true;
+
+	while (folder && (name = g_dir_read_name(folder)))
+		if (strstr(name, "slab") && g_str_has_suffix(name, ".kmt"))
+			g_ptr_array_add(paths,
+					g_build_filename(KMEMLAB_RECORDED_SOURCE, name, NULL));
+	g_clear_pointer(&folder, g_dir_close);
+	g_ptr_array_sort(paths, compare_names);
+	for (guint i = 0; fine && i < paths->len; i++)
+		fine = add_trace(loads, paths->pdata[i], scale, error);
+	return fine;
+}
+
+static bool loads_make(struct loads *loads, const struct bench_options *options, GError **error)
+{
+	bool fine = true;
+
+	for (unsigned i = 0; fine && i < G_N_ELEMENTS(generated); i++) {
+		struct load *load = one_more(loads, g_strdup(generated[i]));
+		fine = make_load(generated[i], options->scale, load, error);
+	}
+	fine = fine && add_recorded(loads, options->scale, error);
+	for (unsigned i = 0; fine && options->traces && options->traces[i]; i++)
+		fine = add_trace(loads, options->traces[i], options->scale, error);
+	return fine;
 }
 
 /* ---- this process's malloc ---- */
@@ -183,14 +287,13 @@ static const char *malloc_name(void)
 
 bool bench_malloc(const struct bench_options *options, GArray *figures, GError **error)
 {
-	struct load loads[LOADS] = { 0 };
-	bool fine = loads_make(loads, options->scale, error);
+	struct loads loads = { 0 };
+	bool fine = loads_make(&loads, options, error);
 
-	for (unsigned i = 0; fine && i < LOADS; i++) {
-		time_load(&loads[i], &malloc_driver);
-		double ns = time_load(&loads[i], &malloc_driver);
+	for (unsigned i = 0; fine && i < loads.count; i++) {
+		double ns = time_load(&loads.one[i], &malloc_driver);
 		struct bench_figure figure = {
-			.name = g_strdup_printf("malloc/%s/%s", malloc_name(), load_names[i]),
+			.name = g_strdup_printf("malloc/%s/%s", malloc_name(), loads.one[i].name),
 			.value = ns,
 			.unit = "ns/event",
 			.yardstick = "itself",
@@ -199,14 +302,14 @@ bool bench_malloc(const struct bench_options *options, GArray *figures, GError *
 		};
 		g_array_append_val(figures, figure);
 	}
-	loads_clear(loads);
+	loads_clear(&loads);
 	return fine;
 }
 
 /* ---- the same in a process with another malloc ---- */
 
 /* NULL: it could not be run. Values by load, negative where there is none. */
-static bool parse_child(const char *text, const char *rival, double *ns)
+static bool parse_child(const char *text, const struct loads *loads, const char *rival, double *ns)
 {
 	JsonParser *parser = json_parser_new();
 	bool fine = json_parser_load_from_data(parser, text, -1, NULL);
@@ -216,8 +319,8 @@ static bool parse_child(const char *text, const char *rival, double *ns)
 
 	for (guint r = 0; rows && r < json_array_get_length(rows); r++) {
 		JsonObject *row = json_array_get_object_element(rows, r);
-		for (unsigned i = 0; i < LOADS; i++) {
-			char *name = g_strdup_printf("malloc/%s/%s", rival, load_names[i]);
+		for (unsigned i = 0; i < loads->count; i++) {
+			char *name = g_strdup_printf("malloc/%s/%s", rival, loads->one[i].name);
 			if (g_strcmp0(json_object_get_string_member(row, "name"), name) == 0) {
 				ns[i] = json_object_get_double_member(row, "value");
 				found++;
@@ -226,27 +329,34 @@ static bool parse_child(const char *text, const char *rival, double *ns)
 		}
 	}
 	g_object_unref(parser);
-	return found == LOADS;
+	return found == loads->count;
 }
 
-static bool run_rival(const struct rival *rival, uint64_t scale, double *ns)
+static char **rival_command(const struct bench_options *options)
 {
-	char *percent = g_strdup_printf("%" G_GUINT64_FORMAT, scale), *text = NULL;
-	const char *const argv[] = { "/proc/self/exe", "bench", "malloc", "--json",
-				     "--scale",	       percent, NULL };
-	char **environment = g_get_environ();
+	g_autoptr(GStrvBuilder) words = g_strv_builder_new();
+	g_autofree char *percent = g_strdup_printf("%" G_GUINT64_FORMAT, options->scale);
+
+	g_strv_builder_add_many(words, "/proc/self/exe", "bench", "malloc", "--json", "--scale",
+				percent, NULL);
+	for (unsigned i = 0; options->traces && options->traces[i]; i++)
+		g_strv_builder_add_many(words, "--trace", options->traces[i], NULL);
+	return g_strv_builder_end(words);
+}
+
+static bool run_rival(const struct rival *rival, const struct bench_options *options,
+		      const struct loads *loads, double *ns)
+{
+	g_auto(GStrv) command = rival_command(options);
+	g_auto(GStrv) environment = g_get_environ();
+	g_autofree char *text = NULL;
 	int status = -1;
 
 	if (rival->library)
 		environment = g_environ_setenv(environment, "LD_PRELOAD", rival->library, TRUE);
-	bool fine =
-		g_spawn_sync(NULL, (char **)(uintptr_t)argv, environment,
-			     G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, &text, NULL, &status, NULL) &&
-		status == 0 && parse_child(text, rival->name, ns);
-	g_strfreev(environment);
-	g_free(percent);
-	g_free(text);
-	return fine;
+	return g_spawn_sync(NULL, command, environment, G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL,
+			    &text, NULL, &status, NULL) &&
+	       status == 0 && parse_child(text, loads, rival->name, ns);
 }
 
 /* ---- kernel heaps ---- */
@@ -299,16 +409,19 @@ static bool start_heap(struct bench_heap *bench, const struct heap_ops *ops, GEr
 	       lab_usage(error, "heap %s does not start", ops->name);
 }
 
-/* A machine of its own for each measurement: CPU time of the second run of the load. */
+/* A machine of its own for each measurement. */
 static bool time_heap(const struct heap_ops *ops, const struct load *load, double *ns,
 		      GError **error)
 {
 	struct machine_config *config = machine_config_new("pc-512m", error);
+	uint64_t ram = RAM_LEAST + RAM_TIMES * load->peak_bytes / FRAME_BYTES * FRAME_BYTES;
 	struct bench_heap bench = { 0 };
 	struct driver driver = { kernel_alloc, kernel_free, &bench };
 	struct frame_config frames;
 
-	bench.machine = config ? machine_new(config, error) : NULL;
+	bench.machine = config && machine_config_resize(config, ram, error)
+				? machine_new(config, error)
+				: NULL;
 	if (config)
 		machine_config_free(config);
 	if (!bench.machine)
@@ -319,7 +432,7 @@ static bool time_heap(const struct heap_ops *ops, const struct load *load, doubl
 				 &frames, error) &&
 		    start_heap(&bench, ops, error);
 	if (fine) {
-		run_load(load, &driver);
+		machine_populate(bench.machine, bench.machine->usable);
 		*ns = time_load(load, &driver);
 	}
 	machine_leave();
@@ -330,8 +443,8 @@ static bool time_heap(const struct heap_ops *ops, const struct load *load, doubl
 /* ---- figures ---- */
 
 struct rounds {
-	double heap[16][LOADS][BENCH_ROUNDS];
-	double rival[RIVALS][LOADS][BENCH_ROUNDS];
+	double heap[16][LOADS_MAX][BENCH_ROUNDS];
+	double rival[RIVALS][LOADS_MAX][BENCH_ROUNDS];
 	bool there[RIVALS];
 };
 
@@ -390,13 +503,13 @@ static const char *absent(unsigned rival)
 	return texts[rival];
 }
 
-static void add_heap(GArray *figures, const struct rounds *rounds, const struct heap_ops *ops,
-		     unsigned h)
+static void add_heap(GArray *figures, const struct rounds *rounds, const struct loads *loads,
+		     const struct heap_ops *ops, unsigned h)
 {
-	for (unsigned l = 0; l < LOADS; l++)
+	for (unsigned l = 0; l < loads->count; l++)
 		for (unsigned r = 0; r < RIVALS; r++)
 			add_figure(figures,
-				   g_strdup_printf("heaps/%s/%s/%s", ops->name, load_names[l],
+				   g_strdup_printf("heaps/%s/%s/%s", ops->name, loads->one[l].name,
 						   rivals[r].name),
 				   rounds->heap[h][l],
 				   rounds->there[r] ? rounds->rival[r][l] : NULL,
@@ -404,7 +517,7 @@ static void add_heap(GArray *figures, const struct rounds *rounds, const struct 
 }
 
 /* The one whose loads take least in all, by its ratio to mimalloc. */
-static void add_fastest(GArray *figures, const struct rounds *rounds,
+static void add_fastest(GArray *figures, const struct rounds *rounds, const struct loads *loads,
 			const struct heap_ops *const *heaps, unsigned count)
 {
 	unsigned best = 0;
@@ -412,7 +525,7 @@ static void add_fastest(GArray *figures, const struct rounds *rounds,
 
 	for (unsigned h = 0; h < count; h++) {
 		double ns = 0;
-		for (unsigned l = 0; l < LOADS; l++)
+		for (unsigned l = 0; l < loads->count; l++)
 			ns += median(rounds->heap[h][l]);
 		if (ns < best_ns) {
 			best_ns = ns;
@@ -420,27 +533,28 @@ static void add_fastest(GArray *figures, const struct rounds *rounds,
 		}
 	}
 	bool there = rounds->there[MIMALLOC];
-	for (unsigned l = 0; l < LOADS; l++)
+	for (unsigned l = 0; l < loads->count; l++)
 		add_figure(figures,
-			   g_strdup_printf("heaps/fastest=%s/%s", heaps[best]->name, load_names[l]),
+			   g_strdup_printf("heaps/fastest=%s/%s", heaps[best]->name,
+					   loads->one[l].name),
 			   rounds->heap[best][l], there ? rounds->rival[MIMALLOC][l] : NULL,
 			   there ? rivals[MIMALLOC].name : absent(MIMALLOC), 1.5);
 }
 
-static bool one_round(struct rounds *rounds, unsigned round, const struct load *loads,
-		      const struct heap_ops *const *heaps, unsigned count, uint64_t scale,
-		      GError **error)
+static bool one_round(struct rounds *rounds, unsigned round, const struct bench_options *options,
+		      const struct loads *loads, const struct heap_ops *const *heaps,
+		      unsigned count, GError **error)
 {
 	for (unsigned r = 0; r < RIVALS; r++) {
-		double ns[LOADS] = { 0 };
-		rounds->there[r] =
-			(round == 0 || rounds->there[r]) && run_rival(&rivals[r], scale, ns);
-		for (unsigned l = 0; l < LOADS; l++)
+		double ns[LOADS_MAX] = { 0 };
+		rounds->there[r] = (round == 0 || rounds->there[r]) &&
+				   run_rival(&rivals[r], options, loads, ns);
+		for (unsigned l = 0; l < loads->count; l++)
 			rounds->rival[r][l][round] = ns[l];
 	}
 	for (unsigned h = 0; h < count; h++)
-		for (unsigned l = 0; l < LOADS; l++)
-			if (!time_heap(heaps[h], &loads[l], &rounds->heap[h][l][round], error))
+		for (unsigned l = 0; l < loads->count; l++)
+			if (!time_heap(heaps[h], &loads->one[l], &rounds->heap[h][l][round], error))
 				return false;
 	return true;
 }
@@ -448,18 +562,18 @@ static bool one_round(struct rounds *rounds, unsigned round, const struct load *
 bool bench_heaps(const struct bench_options *options, GArray *figures, GError **error)
 {
 	struct rounds *rounds = g_new0(struct rounds, 1);
-	struct load loads[LOADS] = { 0 };
+	struct loads loads = { 0 };
 	const struct heap_ops *heaps[16];
 	unsigned count = contestants(heaps);
-	bool fine = loads_make(loads, options->scale, error);
+	bool fine = loads_make(&loads, options, error);
 
 	for (unsigned round = 0; fine && round < BENCH_ROUNDS; round++)
-		fine = one_round(rounds, round, loads, heaps, count, options->scale, error);
+		fine = one_round(rounds, round, options, &loads, heaps, count, error);
 	if (fine)
-		add_fastest(figures, rounds, heaps, count);
+		add_fastest(figures, rounds, &loads, heaps, count);
 	for (unsigned h = 0; fine && h < count; h++)
-		add_heap(figures, rounds, heaps[h], h);
-	loads_clear(loads);
+		add_heap(figures, rounds, &loads, heaps[h], h);
+	loads_clear(&loads);
 	g_free(rounds);
 	return fine;
 }

@@ -85,10 +85,14 @@ int cli_bench(const struct cli_command *command, int argc, char **argv)
 {
 	gboolean as_json = FALSE;
 	gint scale = 100;
+	g_auto(GStrv) traces = NULL;
 	const GOptionEntry entries[] = {
 		{ "json", 0, 0, G_OPTION_ARG_NONE, &as_json, "Print JSON", NULL },
 		{ "scale", 0, 0, G_OPTION_ARG_INT, &scale, "Work a round, in percent (default 100)",
 		  "PERCENT" },
+		{ "trace", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &traces,
+		  "heaps, malloc: this trace's heap events as a load too; may be repeated",
+		  "TRACE.kmt" },
 		{ NULL },
 	};
 	char **rest;
@@ -97,7 +101,10 @@ int cli_bench(const struct cli_command *command, int argc, char **argv)
 	if (code == CLI_OK && (scale < 1 || scale > 1000))
 		code = cli_usage("--scale: 1 to 1000");
 	if (code == CLI_OK)
-		code = bench(rest[0], &(struct bench_options){ .scale = (uint64_t)scale }, as_json);
+		code = bench(rest[0],
+			     &(struct bench_options){ .scale = (uint64_t)scale,
+						      .traces = (const char *const *)traces },
+			     as_json);
 	g_strfreev(rest);
 	return code;
 }

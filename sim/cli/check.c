@@ -57,7 +57,33 @@ static char *default_output(const char *name)
 	return path;
 }
 
-static int check_one(const struct options *options, const char *name, const char *trace)
+/* A slot whose systems have a conformance suite. */
+struct suite {
+	bool (*find)(const char *name, struct check_config *config, bool *probed, GError **error);
+	bool (*run)(const struct check_config *config, struct check_report *report, GError **error);
+};
+
+static bool find_frames(const char *name, struct check_config *config, bool *probed, GError **error)
+{
+	bool found = run_find_frames(name, config->frames, error);
+
+	*probed = found && config->frames[PASS_PROBED];
+	return found;
+}
+
+static bool find_heap(const char *name, struct check_config *config, bool *probed, GError **error)
+{
+	bool found = run_find_heap(name, config->heap, error);
+
+	*probed = found && config->heap[PASS_PROBED];
+	return found;
+}
+
+static const struct suite frame_suite = { find_frames, check_frames };
+static const struct suite heap_suite = { find_heap, check_heap };
+
+static int check_one(const struct options *options, const struct suite *suite, const char *name,
+		     const char *trace)
 {
 	char *output = options->output ? g_strdup(options->output) : default_output(name);
 	struct check_config config = {
@@ -72,38 +98,12 @@ static int check_one(const struct options *options, const char *name, const char
 	struct check_report report = { 0 };
 	GError *error = NULL;
 	int code = CLI_OK;
+	bool probed;
 
-	if (!run_find_frames(name, config.frames, &error) ||
-	    !check_frames(&config, &report, &error)) {
+	if (!suite->find(name, &config, &probed, &error) || !suite->run(&config, &report, &error)) {
 		code = cli_fail(error);
 	} else {
-		print_report(name, &report, !config.frames[PASS_PROBED]);
-		code = report.failed ? CLI_CHECK_FAILED : CLI_OK;
-	}
-	check_report_clear(&report);
-	g_free(output);
-	return code;
-}
-
-static int check_one_heap(const struct options *options, const char *name)
-{
-	char *output = options->output ? g_strdup(options->output) : default_output(name);
-	struct check_heap_config config = {
-		.name = name,
-		.settings = options->settings,
-		.seed = (uint64_t)options->seed,
-		.operations = (uint64_t)options->operations,
-		.cpu_ms = (unsigned)(options->seconds * 1000),
-		.output = output,
-	};
-	struct check_report report = { 0 };
-	GError *error = NULL;
-	int code = CLI_OK;
-
-	if (!run_find_heap(name, config.heap, &error) || !check_heap(&config, &report, &error)) {
-		code = cli_fail(error);
-	} else {
-		print_report(name, &report, !config.heap[PASS_PROBED]);
+		print_report(name, &report, !probed);
 		code = report.failed ? CLI_CHECK_FAILED : CLI_OK;
 	}
 	check_report_clear(&report);
@@ -187,13 +187,13 @@ static int check_all(const struct options *options)
 	for (const struct frame_ops *const *ops = frame_registry; *ops; ops++) {
 		int code = CLI_OK;
 		if (!options->explore)
-			code = check_one(options, (*ops)->name, NULL);
+			code = check_one(options, &frame_suite, (*ops)->name, NULL);
 		else if ((*ops)->caps & FRAME_CAP_LOCKLESS)
 			code = explore_one(options, (*ops)->name, NULL);
 		worst = MAX(worst, code);
 	}
 	for (const struct heap_ops *const *ops = heap_registry; *ops && !options->explore; ops++) {
-		int code = check_one_heap(options, (*ops)->name);
+		int code = check_one(options, &heap_suite, (*ops)->name, NULL);
 		worst = MAX(worst, code);
 	}
 	return worst;
@@ -268,7 +268,7 @@ static int check(const struct options *options, const char *trace)
 	if (options->heap && (options->frames || trace || options->explore))
 		return cli_usage("--heap stands alone: a heap's failure is shown again by replay");
 	if (options->heap)
-		return check_one_heap(options, options->heap);
+		return check_one(options, &heap_suite, options->heap, NULL);
 	if (!options->frames && (trace || options->settings || options->output))
 		return cli_usage("%s needs --frames NAME", trace	       ? "a trace"
 							   : options->settings ? "--set"
@@ -280,7 +280,7 @@ static int check(const struct options *options, const char *trace)
 	if (!options->frames)
 		return check_all(options);
 	return options->explore ? explore_one(options, options->frames, NULL)
-				: check_one(options, options->frames, trace);
+				: check_one(options, &frame_suite, options->frames, trace);
 }
 
 int cli_check(const struct cli_command *command, int argc, char **argv)
@@ -295,7 +295,7 @@ int cli_check(const struct cli_command *command, int argc, char **argv)
 		  "the lab's own",
 		  "NAME|PLUGIN.so" },
 		{ "heap", 0, 0, G_OPTION_ARG_STRING, &options.heap,
-		  "Kernel heap (kmemlab list heaps)", "NAME" },
+		  "Kernel heap (kmemlab list heaps), or a plugin's file", "NAME|PLUGIN.so" },
 		{ "tables", 0, 0, G_OPTION_ARG_STRING, &options.tables,
 		  "Page tables (kmemlab list tables), held against the reference model", "NAME" },
 		{ "space", 0, 0, G_OPTION_ARG_STRING, &options.space,

@@ -9,6 +9,7 @@
 #include "sim/machine.h"
 #include "sim/size.h"
 #include "sim/snapshot.h"
+#include "workloads/small_file.h"
 
 struct options {
 	char *machine, *ram;
@@ -95,7 +96,7 @@ static bool from_samples(const char *path, uint64_t event, struct state *state, 
 {
 	char *text;
 
-	if (!g_file_get_contents(path, &text, NULL, error))
+	if (!small_file_read(path, &text, NULL, error))
 		return false;
 	char **lines = g_strsplit(g_strchomp(text), "\n", -1);
 	const char *chosen = lines[0] ? lines[1] : NULL;
@@ -123,7 +124,7 @@ static bool from_buddyinfo(const char *path, struct state *state, GError **error
 	char *text = NULL;
 	gsize bytes;
 	unsigned line;
-	bool fine = g_file_get_contents(path, &text, &bytes, error);
+	bool fine = small_file_read(path, &text, &bytes, error);
 
 	if (fine && !snapshot_parse(snapshot, "buddyinfo", text, bytes, &line)) {
 		g_set_error(error, LAB_ERROR, LAB_ERROR_INPUT,

@@ -164,6 +164,7 @@ static JsonNode *info_json(const struct trace_meta *meta, uint64_t file_bytes, c
 		add_int(json, "free_frames", meta->free_frames);
 	}
 	add_string(json, "source", meta->source);
+	add_string(json, "source_xxh128", meta->source_xxh128);
 	add_string(json, "source_sha256", meta->source_sha256);
 	add_string(json, "format", meta->format);
 	add_string(json, "program", meta->program);

@@ -27,7 +27,8 @@ struct details {
 typedef void (*emit_fn)(void *context, const char *name, const char *id, const char *summary,
 			const struct details *details);
 
-static char **plugins; /* files to list beside the lab's own systems */
+/* Files to list beside the lab's own systems. */
+static char **frame_plugins, **heap_plugins;
 
 static char **capability_names(const char *const *all, unsigned caps)
 {
@@ -58,18 +59,29 @@ static void list_frames(emit_fn emit, void *context)
 {
 	for (const struct frame_ops *const *ops = frame_registry; *ops; ops++)
 		emit_frames(emit, context, (*ops)->name);
-	for (char **plugin = plugins; plugin && *plugin; plugin++)
+	for (char **plugin = frame_plugins; plugin && *plugin; plugin++)
 		emit_frames(emit, context, *plugin);
+}
+
+static void emit_heap(emit_fn emit, void *context, const char *name)
+{
+	const struct heap_ops *heap[PASSES];
+
+	if (!run_find_heap(name, heap, NULL))
+		return;
+	const struct heap_ops *ops = heap[PASS_NATIVE];
+	struct details details = {
+		heap_cap_names, ops->caps, ops->options, { true, heap[PASS_PROBED] != NULL }
+	};
+	emit(context, name, ops->id, ops->summary, &details);
 }
 
 static void list_heaps(emit_fn emit, void *context)
 {
-	for (const struct heap_ops *const *ops = heap_registry; *ops; ops++) {
-		struct details details = {
-			heap_cap_names, (*ops)->caps, (*ops)->options, { true, true }
-		};
-		emit(context, (*ops)->name, (*ops)->id, (*ops)->summary, &details);
-	}
+	for (const struct heap_ops *const *ops = heap_registry; *ops; ops++)
+		emit_heap(emit, context, (*ops)->name);
+	for (char **plugin = heap_plugins; plugin && *plugin; plugin++)
+		emit_heap(emit, context, *plugin);
 }
 
 static void list_tables(emit_fn emit, void *context)
@@ -290,26 +302,46 @@ static void print_all(JsonBuilder *json)
 		json_builder_end_object(json);
 }
 
+/* Whether every plugin can be loaded, before anything is printed. */
+static int try_plugins(void)
+{
+	const struct frame_ops *frames[PASSES];
+	const struct heap_ops *heap[PASSES];
+	GError *error = NULL;
+
+	for (char **plugin = frame_plugins; plugin && *plugin; plugin++)
+		if (!run_find_frames(*plugin, frames, &error))
+			return cli_fail(error);
+	for (char **plugin = heap_plugins; plugin && *plugin; plugin++)
+		if (!run_find_heap(*plugin, heap, &error))
+			return cli_fail(error);
+	return CLI_OK;
+}
+
+static void forget_plugins(void)
+{
+	g_clear_pointer(&frame_plugins, g_strfreev);
+	g_clear_pointer(&heap_plugins, g_strfreev);
+}
+
 int cli_list(const struct cli_command *command, int argc, char **argv)
 {
 	gboolean as_json = FALSE;
 	const GOptionEntry entries[] = {
-		{ "frames", 'f', 0, G_OPTION_ARG_FILENAME_ARRAY, &plugins,
+		{ "frames", 'f', 0, G_OPTION_ARG_FILENAME_ARRAY, &frame_plugins,
 		  "List this plugin too; may be repeated", "PLUGIN.so" },
+		{ "heap", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &heap_plugins,
+		  "List this heap's plugin too; may be repeated", "PLUGIN.so" },
 		{ "json", 0, 0, G_OPTION_ARG_NONE, &as_json, "Print JSON", NULL },
 		{ NULL },
 	};
 	char **rest;
 	int code = cli_parse(command, entries, -1, argc, argv, &rest);
 
-	for (char **plugin = plugins; plugin && *plugin && code == CLI_OK; plugin++) {
-		const struct frame_ops *frames[PASSES];
-		GError *error = NULL;
-		if (!run_find_frames(*plugin, frames, &error))
-			code = cli_fail(error);
-	}
+	if (code == CLI_OK)
+		code = try_plugins();
 	if (code != CLI_OK) {
-		g_clear_pointer(&plugins, g_strfreev);
+		forget_plugins();
 		g_strfreev(rest);
 		return code;
 	}
@@ -326,7 +358,7 @@ int cli_list(const struct cli_command *command, int argc, char **argv)
 	if (json && code == CLI_OK)
 		cli_print_json(json_builder_get_root(json));
 	g_clear_object(&json);
-	g_clear_pointer(&plugins, g_strfreev);
+	forget_plugins();
 	g_strfreev(rest);
 	return code;
 }

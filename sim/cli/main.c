@@ -12,7 +12,9 @@
 const struct cli_command cli_commands[] = {
 	{ "list", "[frames|heaps|tables|spaces|machines|workloads|starts|metrics]",
 	  "what there is to choose from",
-	  "  kmemlab list frames --frames ./mine.so\n  kmemlab list metrics --json", cli_list },
+	  "  kmemlab list frames --frames ./mine.so\n  kmemlab list heaps --heap ./mine.so\n  "
+	  "kmemlab list metrics --json",
+	  cli_list },
 	{ "import", "FILE -o TRACE.kmt", "make a .kmt trace of a recording",
 	  "The format is detected from the content. A ground-truth.tar.zst or ground-truth/ beside "
 	  "the recording is used for the\n"
@@ -95,7 +97,7 @@ const struct cli_command cli_commands[] = {
 	  "--vaddrs list.txt\n"
 	  "  kmemlab walk --memory pt-pages.bin.zst --ranges",
 	  cli_walk },
-	{ "check", "[TRACE.kmt|SCHEDULE] [--frames NAME]",
+	{ "check", "[TRACE.kmt|SCHEDULE] [--frames NAME|--heap NAME]",
 	  "prove allocators against their contract",
 	  "Random operations by seed on a dozen memory maps and with every option's values: all "
 	  "that is handed out is judged, all\n"
@@ -111,6 +113,7 @@ const struct cli_command cli_commands[] = {
 	  "  kmemlab check --tables recursive --mode pae --operations 20000\n"
 	  "  kmemlab check\n  kmemlab check --frames buddy --seed 7 --operations 5000\n"
 	  "  kmemlab check --frames bitmap --set frames.policy=best-fit -o failure.kmt\n"
+	  "  kmemlab check --heap ./mine.so\n"
 	  "  kmemlab check --explore --frames llfree --preemptions 3",
 	  cli_check },
 	{ "boot", "", "what it costs to start an allocator, by RAM size",
@@ -131,7 +134,7 @@ const struct cli_command cli_commands[] = {
 	  cli_distance },
 	{ "bench", "[NAME]", "measure kmemlab and its allocators against yardsticks",
 	  "Every figure is a ratio to a minimal loop timed in the same run.\n\n  kmemlab bench\n  "
-	  "kmemlab bench frames --json",
+	  "kmemlab bench frames --json\n  kmemlab bench heaps --trace redis-slab.kmt",
 	  cli_bench },
 	{ NULL, NULL, NULL, NULL, NULL },
 };

@@ -13,10 +13,10 @@
 
 struct options {
 	char *frames, *heap, *tables, *space, *machine, *ram, *start, *place, *pass, *output, *name,
-		*host_memory;
+		*host_memory, *guard;
 	char **settings;
 	gint cpus, threads;
-	gint64 seed, until, check_events, sample_events, sample_ns;
+	gint64 seed, until, check_events, sample_events, sample_ns, fail_frames;
 	gdouble seconds;
 	gboolean json, force, quiet;
 };
@@ -90,6 +90,7 @@ static int replay(const struct options *options, const char *trace, const char *
 		.seed = (uint64_t)options->seed,
 		.until = options->until < 0 ? REPLAY_ALL : (uint64_t)options->until,
 		.check_events = (uint64_t)options->check_events,
+		.fail_frames = (uint64_t)options->fail_frames,
 		.limit_ms = limit_of(options),
 		.threads = (unsigned)options->threads,
 		.sample_events = (uint64_t)options->sample_events,
@@ -106,6 +107,10 @@ static int replay(const struct options *options, const char *trace, const char *
 	    !parse_place(options->place, &config.place_recorded) ||
 	    !parse_size("--host-memory", options->host_memory, &config.host_memory_bytes))
 		return CLI_USAGE;
+	if ((options->guard || options->fail_frames) && !options->heap)
+		return cli_usage("--guard and --fail-frames are for heaps (--heap)");
+	if (options->guard && !heap_guard_parse(options->guard, &config.guard, &error))
+		return cli_fail(error);
 	if (!run_parse_start(options->start ? options->start : "ascending", &config.start, &error))
 		return cli_fail(error);
 	char *label = run_label(options->frames, "frames", options->settings);
@@ -118,7 +123,7 @@ static int replay(const struct options *options, const char *trace, const char *
 	} else {
 		if (config.pass[PASS_PROBED] && !result.done[PASS_PROBED])
 			g_printerr("kmemlab: %s has no probed half: native pass only\n",
-				   config.frames);
+				   result.without_probed);
 		if (options->json)
 			cli_print_json(run_summary(&config, &result));
 		else if (!options->quiet) {
@@ -142,7 +147,15 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		  "Page-frame allocator (kmemlab list frames), or a plugin's file",
 		  "NAME|PLUGIN.so" },
 		{ "heap", 0, 0, G_OPTION_ARG_STRING, &options.heap,
-		  "Replay the trace's heap events against that heap (kmemlab list heaps)", "NAME" },
+		  "Replay the trace's heap events against that heap (kmemlab list heaps), or a "
+		  "plugin's file",
+		  "NAME|PLUGIN.so" },
+		{ "guard", 0, 0, G_OPTION_ARG_STRING, &options.guard,
+		  "With --heap: redzone, poison, access, misuse, or all: what is planted around "
+		  "objects and must be found as it was",
+		  "LIST" },
+		{ "fail-frames", 0, 0, G_OPTION_ARG_INT64, &options.fail_frames,
+		  "With --heap: its N-th request for frames is refused", "N" },
 		{ "tables", 0, 0, G_OPTION_ARG_STRING, &options.tables,
 		  "How the kernel reaches page tables (kmemlab list tables); default: direct",
 		  "NAME" },
@@ -213,8 +226,8 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 		code = cli_usage("replay needs --frames NAME (kmemlab list frames)");
 	else if (code == CLI_OK && (options.cpus < 0 || options.cpus > RECORDER_CPUS_MAX))
 		code = cli_usage("--cpus: 1 to %d", RECORDER_CPUS_MAX);
-	else if (code == CLI_OK &&
-		 (options.check_events < 0 || options.sample_events < 0 || options.sample_ns < 0))
+	else if (code == CLI_OK && (options.check_events < 0 || options.sample_events < 0 ||
+				    options.sample_ns < 0 || options.fail_frames < 0))
 		code = cli_usage("counts of events and times cannot be negative");
 	else if (code == CLI_OK && options.seconds != UNSET &&
 		 !(options.seconds >= 0.01 && options.seconds <= 86400))
@@ -237,6 +250,7 @@ int cli_replay(const struct cli_command *command, int argc, char **argv)
 	g_free(options.output);
 	g_free(options.name);
 	g_free(options.host_memory);
+	g_free(options.guard);
 	g_strfreev(options.settings);
 	return code;
 }

@@ -28,9 +28,23 @@ static void print_cells(const struct experiment *experiment)
 	for (guint i = 0; i < experiment->cells->len; i++) {
 		const struct experiment_cell *cell = g_ptr_array_index(experiment->cells, i);
 		char *command = run_command(cell->argv + 1);
-		printf("%u\t%s\t%s\n", i, cell->run, command);
+		if (strcmp(cell->status, "skipped") == 0)
+			printf("%u\t%s\tskipped: %s\n", i, cell->run, cell->message);
+		else
+			printf("%u\t%s\t%s\n", i, cell->run, command);
 		g_free(command);
 	}
+}
+
+static unsigned count_skipped(const struct experiment *experiment)
+{
+	unsigned skipped = 0;
+
+	for (guint i = 0; i < experiment->cells->len; i++) {
+		const struct experiment_cell *cell = g_ptr_array_index(experiment->cells, i);
+		skipped += strcmp(cell->status, "skipped") == 0;
+	}
+	return skipped;
 }
 
 static int run(struct experiment *experiment, const struct experiment_options *options)
@@ -44,6 +58,11 @@ static int run(struct experiment *experiment, const struct experiment_options *o
 		fprintf(stderr,
 			"kmemlab: %u of %u cells broke an invariant; their run.json says which\n",
 			violated, experiment->cells->len);
+	if (count_skipped(experiment))
+		fprintf(stderr,
+			"kmemlab: %u of %u cells are impossible and were skipped; --dry-run says "
+			"why\n",
+			count_skipped(experiment), experiment->cells->len);
 	if (failed)
 		fprintf(stderr, "kmemlab: %u of %u cells failed\n", failed, experiment->cells->len);
 	return failed || violated ? CLI_CHECK_FAILED : CLI_OK;

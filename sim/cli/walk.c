@@ -7,6 +7,7 @@
 
 #include "sim/walk_explain.h"
 #include "sim/walk_list.h"
+#include "workloads/small_file.h"
 
 /* Of the frames that a file lacks, this many are named. */
 #define MISSING_NAMED 8u
@@ -214,7 +215,7 @@ static int read_addresses(const struct options *options, const struct walk_machi
 
 	if (options->vaddr)
 		return read_vaddr_options(options, machine, addresses);
-	if (!g_file_get_contents(options->vaddrs, &text, NULL, &error))
+	if (!small_file_read(options->vaddrs, &text, NULL, &error))
 		return cli_fail(error);
 	int code = read_vaddr_lines(options->vaddrs, text, machine, addresses);
 	g_free(text);

@@ -137,7 +137,7 @@ static void new_fails(bool replace, enum result_error code, const char *message)
 	"order\n"
 #define EVENTS_HEADER                                                                         \
 	"operation,order,operations,loads,stores,atomics,cache_lines,tlb_lookups,tlb_misses," \
-	"walk_reads,faults\n"
+	"walk_reads,faults,most_accesses\n"
 
 START_TEST(an_empty_run_has_its_headers)
 {
@@ -158,8 +158,8 @@ START_TEST(rows_are_written_byte_for_byte)
 	static const uint64_t blocks[] = { 5, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2 };
 	struct result_failure failure = { 12, 3000, 512, 512, ZONE_DMA32, MOBILITY_MOVABLE,
 					  1,  77,   18,	 3 };
-	struct result_events alloc = { "frame_alloc", 9, 1, 2, 3, 4, 5, 6, 7, 8, 9 };
-	struct result_events boot = { "boot", -1, 1, 2, 3, 4, 5, 6, 7, 8, 9 };
+	struct result_events alloc = { "frame_alloc", 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 };
+	struct result_events boot = { "boot", -1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 };
 	struct result_recorded recorded = { 1, 40, 5000, blocks, 2100, 2050 };
 	struct histogram *histogram = g_new0(struct histogram, 1);
 	struct result *result = new_result(false);
@@ -183,8 +183,8 @@ START_TEST(rows_are_written_byte_for_byte)
 	commit(result);
 	ck_text("failures.csv", FAILURES_HEADER "12,3000,512,512,dma32,movable,1,77,18,3\n"
 						"12,3000,512,512,unknown,unknown,1,77,18,-1\n");
-	ck_text("events.csv", EVENTS_HEADER "boot,,1,2,3,4,5,6,7,8,9\n"
-					    "frame_alloc,9,1,2,3,4,5,6,7,8,9\n");
+	ck_text("events.csv", EVENTS_HEADER "boot,,1,2,3,4,5,6,7,8,9,10\n"
+					    "frame_alloc,9,1,2,3,4,5,6,7,8,9,10\n");
 	ck_text("latency.csv", "operation,order,cpu,low_ns,high_ns,count\n"
 			       "frame_free,3,1,0,1,1\nframe_free,3,1,300,302,2\n");
 	ck_text("slow.csv", "event,operation,order,cpu,latency_ns\n41,frame_alloc,0,2,123456\n");

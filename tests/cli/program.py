@@ -24,7 +24,7 @@ BIOS-e820: [mem 0x0000000000100000-0x00000000007fffff] usable
 """
 
 
-def run(*arguments, env=None, timeout=60, **more):
+def run(*arguments, env=None, timeout=300, **more):
     """Runs the program: exit code, stdout and stderr of the result are what a test looks at."""
     environment = dict(os.environ, LC_ALL="C", **(env or {}))
     more.setdefault("stdout", subprocess.PIPE)

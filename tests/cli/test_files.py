@@ -149,12 +149,19 @@ class Files(Case):
         result = json.loads(self.read("run", "run.json"))["result"]
         self.assertEqual(self.header("run", "events.csv"),
                          ["operation", "order", "operations", "loads", "stores", "atomics",
-                          "cache_lines", "tlb_lookups", "tlb_misses", "walk_reads", "faults"])
+                          "cache_lines", "tlb_lookups", "tlb_misses", "walk_reads", "faults",
+                          "most_accesses"])
         self.assertEqual((rows[0]["operation"], rows[0]["order"]), ("boot", ""))
         for key, value in result["passes"]["probed"]["counters"].items():
             self.assertEqual(sum(int(row[key]) for row in rows[1:]), value, key)
         self.assertEqual(int(rows[0]["loads"]), result["boot"]["loads"])
         self.assertEqual(sum(int(row["operations"]) for row in rows[1:]), result["operations"])
+        for row in rows[1:]:
+            accesses = sum(int(row[key]) for key in ("loads", "stores", "atomics"))
+            operations, most = int(row["operations"]), int(row["most_accesses"])
+            self.assertTrue(accesses / operations <= most <= accesses, row)
+            self.assertTrue(most < accesses or operations == 1, row)
+        self.assertGreater(len({int(row["most_accesses"]) for row in rows}), 2)
 
     def test_latencies_count_every_operation(self):
         self.replay("run")

@@ -78,6 +78,19 @@ class Generate(Case):
         with open(first, "rb") as file:
             self.assertEqual(file.read(), before)
 
+    def test_the_traces_that_come_along_are_what_their_commands_make(self):
+        folder = os.path.join(SOURCE, "workloads", "generated")
+        names = [name for name in os.listdir(folder) if name.endswith(".kmt")]
+        self.assertGreaterEqual(len(names), 2)
+        for name in names:
+            with self.subTest(name):
+                there = os.path.join(folder, name)
+                command = self.json("info", there, "--json")["command"].split()
+                self.assertEqual(command[:2], ["kmemlab", "generate"])
+                again = self.path(name)
+                self.assert_exit(OK, *command[1:], "-o", again)
+                self.assert_exit(OK, "trace", "diff", there, again)
+
     def test_info_says_that_a_trace_was_generated(self):
         text = self.assert_exit(OK, "info", self.generate("fifo", "events=100")).stdout
         self.assertTrue(text.startswith("fifo, generated (generator, version "), text)
@@ -95,7 +108,7 @@ class Generate(Case):
                         time.sleep(0.01)
                     time.sleep(0.05)
                     child.send_signal(number)
-                    message = child.communicate(timeout=60)[1]
+                    message = child.communicate(timeout=300)[1]
                 self.assertEqual(child.returncode, -number, message)
                 self.assertIn("interrupted", message)
                 self.assertEqual(os.listdir(self.folder), ["old.kmt"])

@@ -171,6 +171,26 @@ class Machines(Case):
         self.assert_complains(USAGE, "board.ini:4: speed", "replay", trace, "--frames", "buddy",
                               "--machine", file)
 
+    def test_a_value_that_is_no_text_is_named(self):
+        trace = self.trace()
+        for key, value in (("name", b"\xffx"), ("stale-check", b"\xffn")):
+            with self.subTest(key=key):
+                file = self.write("board.ini", b"[machine]\nram = 64M\n\n%s = %s\n" %
+                                  (key.encode(), value))
+                self.assert_complains(USAGE, f"board.ini:4: {key}", "replay", trace, "--frames",
+                                      "buddy", "--machine", file)
+        file = self.write("board.ini", b"[memory]\ne820 = \xff[mem 0x0-0xffffff] usable\n")
+        self.assert_complains(USAGE, "board.ini:2: e820", "replay", trace, "--frames", "buddy",
+                              "--machine", file)
+
+    def test_a_file_without_an_end_is_not_read_for_ever(self):
+        if not os.path.exists("/dev/zero"):
+            self.skipTest("no /dev/zero")
+        trace = self.trace()
+        for arguments in (("run", "/dev/zero"), ("distance", "/dev/zero", "/dev/zero"),
+                          ("replay", trace, "--frames", "buddy", "--machine", "/dev/zero")):
+            self.assert_complains(BAD_INPUT, ["/dev/zero: has more than", "MiB"], *arguments)
+
 
 class Outputs(Case):
     def test_an_existing_folder_is_kept_without_force(self):

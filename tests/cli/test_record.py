@@ -114,7 +114,7 @@ class Record(Case):
         if os.geteuid() == 0:
             command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
         done = program.subprocess.run(command, stderr=program.subprocess.PIPE, text=True,
-                                      check=False, timeout=60)
+                                      check=False, timeout=300)
         if os.geteuid() == 0:
             self.assertEqual(done.returncode, USAGE, done.stderr)
             self.assertIn("root", done.stderr)

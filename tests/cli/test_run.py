@@ -39,8 +39,8 @@ class Experiments(Case):
             done = json.load(file)
         self.assert_shape(done, {"schema": int, "name": str, "title": str, "cells": [
             {"run": str, "trace": str, "frames": str, "machine": str, "ram": str, "start": str,
-             "seed": int, "status": lambda it: it in ("done", "failed", "pending"), "exit": int,
-             "message": str}]})
+             "heap": str, "tables": str, "space": str, "seed": int, "exit": int, "message": str,
+             "status": lambda it: it in ("done", "failed", "pending", "skipped")}]})
         return done
 
     def times(self):
@@ -179,6 +179,131 @@ class Experiments(Case):
         self.assertEqual(os.listdir(self.path("tmp")), [])
 
 
+CROSS = """[cells]
+trace = small.kmt; storm.kmt; boot.kmt
+frames = buddy
+heap = none; slab
+tables = direct; none; window:policy=single
+space = none; process
+machine = pc-512m; pc-512m-i386:paging=pae
+ram = 32M
+
+[options]
+pass = probed
+"""
+
+
+class Axes(Case):
+    """What a trace, a heap, page tables, spaces and a machine make of each other."""
+
+    def setUp(self):
+        super().setUp()
+        self.trace()
+        self.assert_exit(OK, "generate", "fork-storm", "forks=20", "--seed", "1", "-o",
+                         self.path("storm.kmt"))
+        self.assert_exit(OK, "generate", "kernel-boot", "events=500", "--seed", "1", "-o",
+                         self.path("boot.kmt"))
+        self.out = self.path("out")
+
+    def cells(self):
+        with open(os.path.join(self.out, "experiment.json"), encoding="utf-8") as file:
+            return json.load(file)["cells"]
+
+    def test_what_makes_sense_is_run_and_the_rest_is_skipped_with_its_reason(self):
+        done = self.assert_exit(OK, "run", self.write("cross.ini", CROSS), "-o", self.out)
+        cells = self.cells()
+        self.assertEqual(len(cells), 3 * 2 * 3 * 2 * 2)
+        self.assertEqual({cell["status"] for cell in cells}, {"done", "skipped"})
+        for cell in cells:
+            heap, space = cell["heap"] != "none", cell["space"] != "none"
+            paged = cell["tables"] != "none"
+            fits = {"small": not heap and not space, "storm": space and not heap,
+                    "boot": heap and not space}[cell["trace"]]
+            # Without paging there are no spaces, and long mode cannot be without.
+            fits = fits and (paged or (cell["machine"] != "pc-512m" and not space))
+            self.assertEqual(cell["status"], "done" if fits else "skipped", cell)
+            self.assertEqual(cell["message"] == "", fits, cell)
+            self.assertEqual(os.path.exists(os.path.join(self.out, cell["run"])), fits, cell)
+        skipped = sum(cell["status"] == "skipped" for cell in cells)
+        self.assertEqual(done.stderr, f"kmemlab: {skipped} of {len(cells)} cells are impossible "
+                                      "and were skipped; --dry-run says why\n")
+        reasons = " ".join({cell["message"] for cell in cells})
+        for words in ("small holds no heap events", "small holds no processes",
+                      "storm holds no frame events: it needs a space",
+                      "boot holds no frame events: it needs a heap",
+                      "a heap and address spaces are replayed apart", "long mode needs paging",
+                      "without paging there are none"):
+            self.assertIn(words, reasons)
+
+    def test_a_cell_runs_with_what_its_axes_say(self):
+        self.assert_exit(OK, "run", self.write("cross.ini", CROSS), "-o", self.out)
+        for cell in self.cells():
+            if cell["status"] != "done":
+                continue
+            with open(os.path.join(self.out, cell["run"], "run.json"), encoding="utf-8") as file:
+                config = json.load(file)["config"]
+            self.assertEqual((config["tables"], config["space"], config.get("heap", "none")),
+                             (cell["tables"].split(":")[0], cell["space"], cell["heap"]))
+            self.assertEqual(config["options"].get("tables.policy"),
+                             "single" if cell["tables"].startswith("window") else None)
+            self.assertEqual(config["paging"],
+                             "none" if cell["tables"] == "none" else
+                             "pae" if "pae" in cell["machine"] else "4level")
+
+    def test_a_dry_run_says_why_a_cell_is_skipped(self):
+        done = self.assert_exit(OK, "run", "-n", self.write("cross.ini", CROSS))
+        lines = [line.split("\t")[2] for line in done.stdout.splitlines()]
+        self.assertTrue(all(line.startswith(("kmemlab replay ", "skipped: ")) for line in lines))
+        self.assertIn("skipped: small holds no heap events", lines)
+
+    def test_skipped_cells_stay_so_and_are_not_run_by_number(self):
+        spec = self.write("two.ini", "[cells]\ntrace = small.kmt\nframes = buddy\n"
+                          "heap = slab; none\n[options]\npass = native\n")
+        self.assert_exit(OK, "run", spec, "-o", self.out, "--cell", "0")
+        self.assertEqual([cell["status"] for cell in self.cells()], ["skipped", "pending"])
+        for _ in range(2):
+            self.assert_exit(OK, "run", spec, "-o", self.out)
+            self.assertEqual([cell["status"] for cell in self.cells()], ["skipped", "done"])
+
+    def test_groups_of_cells_stand_side_by_side(self):
+        spec = self.write("groups.ini", "[cells]\ntrace = small.kmt\nframes = bitmap; buddy\n"
+                          "[cells heaps]\ntrace = boot.kmt\nframes = buddy\nheap = slab; tlsf\n"
+                          "[cells spaces]\ntrace = storm.kmt\nframes = buddy\nspace = cow\n"
+                          "tables = direct; recursive\n[options]\npass = probed\n")
+        done = self.assert_exit(OK, "run", spec, "-o", self.out)
+        self.assertEqual(done.stderr, "")
+        self.assertEqual([(cell["trace"], cell["frames"], cell["heap"], cell["tables"],
+                           cell["space"], cell["status"]) for cell in self.cells()],
+                         [("small", "bitmap", "none", "direct", "none", "done"),
+                          ("small", "buddy", "none", "direct", "none", "done"),
+                          ("boot", "buddy", "slab", "direct", "none", "done"),
+                          ("boot", "buddy", "tlsf", "direct", "none", "done"),
+                          ("storm", "buddy", "none", "direct", "cow", "done"),
+                          ("storm", "buddy", "none", "recursive", "cow", "done")])
+
+    def test_options_may_give_tables_and_space_for_all(self):
+        spec = self.write("all.ini", "[cells]\ntrace = storm.kmt\nframes = buddy\n"
+                          "[options]\npass = probed\nspace = cow\ntables = pool\n")
+        self.assert_exit(OK, "run", spec, "-o", self.out)
+        self.assertEqual([(cell["tables"], cell["space"], cell["status"])
+                          for cell in self.cells()], [("pool", "cow", "done")])
+
+    def test_a_group_in_which_nothing_can_be_run_is_refused_with_its_line(self):
+        for text, words in (
+                ("trace = small.kmt\nheap = slab\n", (":3:", "no heap events")),
+                ("trace = small.kmt\nspace = cow\n", (":3:", "no processes")),
+                ("trace = boot.kmt\nspace = cow; process\n", (":3:", "no processes")),
+                ("trace = boot.kmt; storm.kmt\n", (":2:", "it needs a heap")),
+                ("trace = small.kmt\ntables = none\n", (":3:", "long mode")),
+                ("trace = storm.kmt\nspace = cow\ntables = none\nmachine = pc-512m-i386\n",
+                 (":4:", "without paging"))):
+            with self.subTest(text=text):
+                spec = self.write("bad.ini", f"[cells]\n{text}frames = buddy\n")
+                self.assert_complains(USAGE, ["bad.ini" + words[0], *words[1:], "[cells]"],
+                                      "run", spec, "-o", self.out)
+                self.assertFalse(os.path.exists(self.out))
+
+
 class Specs(Case):
     def refused(self, text, *words, code=USAGE):
         spec = self.write("bad.ini", text)
@@ -198,6 +323,19 @@ class Specs(Case):
                 (cells + "ram = much\n", ("bad.ini:4:", "'much'")),
                 (cells + "ram = matrix\n", ("bad.ini:4:", "'matrix'")),
                 (cells + "start = sideways\n", ("bad.ini:4:", "'sideways'")),
+                (cells + "heap = slob\n", ("bad.ini:4:", "'slob'")),
+                (cells + "heap = slab:colour=1\n", ("bad.ini:4:", "colour")),
+                (cells + "heap = none:colours=on\n", ("bad.ini:4:", "no heap")),
+                (cells + "tables = direct; dirrect\n", ("bad.ini:4:", "'dirrect'")),
+                (cells + "tables = window:slot=3\n", ("bad.ini:4:", "slot")),
+                (cells + "space = cows\n", ("bad.ini:4:", "'cows'")),
+                (cells + "space = cow:processes=x\n", ("bad.ini:4:", "'x'")),
+                (cells + "machine = recorded:paging=6level\n", ("bad.ini:4:", "'6level'")),
+                (cells + "machine = pc-512m:pages=1\n", ("bad.ini:4:", "pages")),
+                (cells + "[options]\ntables = dirrect\n", ("bad.ini:5:", "'dirrect'")),
+                (cells + "space = cow\n[options]\nspace = cow\n", ("bad.ini:6:", "'space'")),
+                (cells + "[cells more]\nframes = buddy\n", ("[cells more]", "'trace'")),
+                (cells + "[cellsmore]\n", ("bad.ini:4:", "[cellsmore]")),
                 ("[cells]\ntrace = ;\nframes = buddy\n", ("bad.ini:2:", "empty")),
                 ("[cells]\nframes = buddy\n", ("trace",)),
                 ("[cells]\ntrace = a.kmt\n", ("frames",)),

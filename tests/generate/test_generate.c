@@ -284,7 +284,7 @@ START_TEST(the_header_says_how_to_make_the_trace_again)
 	ck_assert_ptr_nonnull(reader);
 	const struct trace_meta *meta = trace_reader_meta(reader);
 	ck_assert_str_eq(meta->source, generator->name);
-	ck_assert_ptr_null(meta->source_sha256);
+	ck_assert_ptr_null(meta->source_xxh128);
 	ck_assert(g_str_has_prefix(meta->format, "generator, version "));
 	ck_assert(g_str_has_suffix(meta->command, " --seed 77"));
 	for (const struct generate_parameter *row = generator->parameters; row->key; row++) {

@@ -22,13 +22,13 @@ static const struct {
 	unsigned in_frames, in_state;
 	bool slack;
 } wanted[] = {
-	{ "size-classes", 85, 90, true },
+	{ "size-classes", 85, 95, true },
 	{ "sole", 100, 95, false },
 	{ "boundary-tags", 100, 80, false },
 	{ "page-only", 100, 100, false },
 	{ "slab", 60, 75, true },
 	{ "pools", 100, 90, false },
-	{ "collector", 85, 80, true },
+	{ "collector", 95, 90, true },
 	{ "tlsf", 100, 90, false },
 };
 

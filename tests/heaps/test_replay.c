@@ -1,10 +1,12 @@
 /* Heaps under the lab's replay: both builds, twice, judged by the heap ledger, which must see what
  * a rogue heap does wrong; and the bound that TLSF promises, in counted loads. */
 #include <check.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "sim/check_heap.h"
 #include "sim/random.h"
+#include "sim/heap_report.h"
 #include "tests/support/frame_instance.h"
 #include "tests/support/story.h"
 
@@ -165,6 +167,49 @@ START_TEST(tlsf_costs_the_same_however_many_holes_there_are)
 }
 END_TEST
 
+/* ---- H10's pause ---- */
+
+/* Most loads and stores of one allocation of 256 bytes while many come and go, beside LIVE others
+ * that stay. */
+static uint64_t longest_with(unsigned live, bool steps)
+{
+	struct replay_config config;
+	struct replay_result result;
+	uint64_t handle = 1;
+
+	story_free(story);
+	set_up();
+	for (; handle <= live; handle++)
+		add(EVENT_HEAP_ALLOC, handle, 1000);
+	for (unsigned i = 0; i < 16000; i++, handle++) {
+		add(EVENT_HEAP_ALLOC, handle, 256);
+		add(EVENT_HEAP_FREE, handle, 0);
+	}
+	config = config_of("collector");
+	config.heap_config.option[2] = steps;
+	config.heap_config.option[3] = 256;
+	story_pass(&config, PASS_PROBED, &result);
+	expect(result.violations == 0, "%s", story_describe(&result));
+	uint64_t most = result.row[OPERATION_ALLOC][8].most_accesses;
+	replay_result_clear(&result);
+	return most;
+}
+
+START_TEST(a_collectors_pause_in_steps_does_not_grow_with_the_heap)
+{
+	uint64_t few = longest_with(500, true), many = longest_with(2000, true);
+	uint64_t once_few = longest_with(500, false), once_many = longest_with(2000, false);
+
+	printf("# longest allocation, loads and stores: in steps %lu with 500 objects, %lu with "
+	       "2000; at once %lu, %lu\n",
+	       few, many, once_few, once_many);
+	expect(many <= few + few / 4 && many < 20000, "%lu with 500 objects, %lu with 2000", few,
+	       many);
+	expect(once_many > 2 * once_few && once_many > 10 * many,
+	       "at once %lu and %lu: this test would see no pause", once_few, once_many);
+}
+END_TEST
+
 /* ---- a rogue heap: TLSF, but for one thing ---- */
 
 enum rogue {
@@ -293,7 +338,7 @@ static void check_rogue(enum rogue how, struct check_report *report)
 {
 	struct heap_ops ops = make_rogue(how);
 	char *output = g_build_filename(story->folder, "failure.kmt", NULL);
-	struct check_heap_config config = {
+	struct check_config config = {
 		.name = "rogue",
 		.heap = { [PASS_NATIVE] = &ops },
 		.operations = 100,
@@ -379,6 +424,81 @@ START_TEST(books_are_kept_by_call_site_and_size)
 }
 END_TEST
 
+START_TEST(points_over_time_are_few_and_at_equal_distances)
+{
+	struct replay_result result;
+	const unsigned pairs = 777; /* and the last of 1554 is no point of its own accord */
+
+	for (uint64_t handle = 1; handle <= pairs; handle++) {
+		add(EVENT_HEAP_ALLOC, handle, 100);
+		if (handle % 2 == 0)
+			add(EVENT_HEAP_FREE, handle, 0);
+	}
+	struct replay_config config = config_of("size-classes");
+	story_pass(&config, PASS_NATIVE, &result);
+	const GArray *points = result.heap.points;
+	ck_assert_uint_ge(points->len, HEAP_POINTS / 2);
+	ck_assert_uint_le(points->len, HEAP_POINTS + 1);
+	uint64_t stride = g_array_index(points, struct heap_point, 0).operation;
+	for (guint i = 0; i + 1 < points->len; i++) {
+		const struct heap_point *point = &g_array_index(points, struct heap_point, i);
+		uint64_t n =
+			point->operation; /* of each three, two are live gains and one a free */
+		expect_eq(n, (i + 1) * stride);
+		expect_eq(point->live_bytes, 100 * (n / 3 + (n % 3 > 0) + (n % 3 > 1)));
+		expect(point->held_frames > 0, "operation %lu: nothing is held", n);
+	}
+	const struct heap_point *last = &g_array_index(points, struct heap_point, points->len - 1);
+	expect_eq(last->operation, pairs + pairs / 2);
+	expect_eq(last->live_bytes, result.heap.totals.live_bytes);
+	replay_result_clear(&result);
+}
+END_TEST
+
+START_TEST(robsons_bound_is_his)
+{
+	/* M = 65536 words of 16 bytes, n = 256 words: M (8 / 2 + 1) - n + 1. */
+	struct heap_totals totals = { .peak_live_bytes = 1 << 20,
+				      .least_bytes = 16,
+				      .most_bytes = 4096 };
+
+	expect_eq((uint64_t)heap_report_robson(&totals), (65536 * 5 - 256 + 1) * 16);
+	totals.most_bytes = 2049; /* rounded up to the same n */
+	expect_eq((uint64_t)heap_report_robson(&totals), (65536 * 5 - 256 + 1) * 16);
+	totals.most_bytes = 16; /* one size: nothing can be forced */
+	expect_eq((uint64_t)heap_report_robson(&totals), 1 << 20);
+	totals.least_bytes = totals.most_bytes = 0;
+	expect_eq((uint64_t)heap_report_robson(&totals), 0);
+}
+END_TEST
+
+START_TEST(the_worst_operation_is_named_without_the_frame_allocator)
+{
+	struct replay_result native, probed;
+
+	for (uint64_t handle = 1; handle <= 8; handle++)
+		add(EVENT_HEAP_ALLOC, handle, 64);
+	add(EVENT_HEAP_ALLOC, 9, 3000000); /* a segment of its own */
+	add(EVENT_HEAP_FREE, 9, 0);
+	add(EVENT_HEAP_FREE, 1, 0);
+	struct replay_config config = config_of("tlsf");
+	story_pass(&config, PASS_PROBED, &probed);
+	uint64_t most = 0;
+	for (unsigned order = 0; order < REPLAY_ORDERS; order++)
+		most = MAX(most, probed.row[OPERATION_ALLOC][order].most_accesses);
+	/* The first request brings a segment; so does the ninth. */
+	expect(probed.heap.worst_alloc.event == 0 || probed.heap.worst_alloc.event == 8,
+	       "event %lu", probed.heap.worst_alloc.event);
+	expect(probed.heap.worst_alloc.accesses > 10 && probed.heap.worst_alloc.accesses < most,
+	       "%lu of %lu accesses", probed.heap.worst_alloc.accesses, most);
+	expect(probed.heap.worst_free.event >= 9, "event %lu", probed.heap.worst_free.event);
+	story_pass(&config, PASS_NATIVE, &native);
+	expect_eq(native.heap.worst_alloc.accesses, 0);
+	replay_result_clear(&native);
+	replay_result_clear(&probed);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("heap replay");
@@ -388,10 +508,14 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_add_loop_test(tcase, runs_and_passes_agree, 0, (int)heaps());
 	tcase_add_test(tcase, tlsf_costs_the_same_however_many_holes_there_are);
+	tcase_add_test(tcase, a_collectors_pause_in_steps_does_not_grow_with_the_heap);
 	tcase_add_loop_test(tcase, the_ledger_sees_what_a_rogue_heap_does, 0, ROGUES);
 	tcase_add_test(tcase, check_shrinks_what_a_rogue_heap_does_wrong);
 	tcase_add_test(tcase, a_trace_that_frees_what_is_not_there_is_refused);
 	tcase_add_test(tcase, books_are_kept_by_call_site_and_size);
+	tcase_add_test(tcase, points_over_time_are_few_and_at_equal_distances);
+	tcase_add_test(tcase, robsons_bound_is_his);
+	tcase_add_test(tcase, the_worst_operation_is_named_without_the_frame_allocator);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

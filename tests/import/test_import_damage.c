@@ -4,6 +4,7 @@
 #include <string.h>
 #include "tests/import/import_support.h"
 #include "tests/unit/test_trace_support.h"
+#include "workloads/import/gfp.h"
 
 /* Bad input: an error that names the place, soon, and no file left behind. */
 
@@ -109,6 +110,17 @@ START_TEST(bad_text_is_refused_with_its_line)
 	struct loaded *loaded = import_bytes(texts[_i].text, strlen(texts[_i].text), false, &error);
 
 	check_error(texts[_i].name, loaded, error, texts[_i].code, texts[_i].want);
+}
+END_TEST
+
+/* Such a name was once looked for beyond the end of one in the table. */
+START_TEST(a_gfp_flag_with_a_zero_byte_is_unknown)
+{
+	static const char flags[] = "GFP_KERNEL\0ZERO_AND_MORE_OF_IT";
+	uint32_t gfp;
+
+	ck_assert(gfp_parse(flags, strlen(flags), &gfp));
+	ck_assert(!gfp_parse(flags, sizeof(flags) - 1, &gfp));
 }
 END_TEST
 
@@ -305,6 +317,7 @@ int main(void)
 
 	tcase_set_timeout(tcase, 120);
 	tcase_add_loop_test(tcase, bad_text_is_refused_with_its_line, 0, G_N_ELEMENTS(texts));
+	tcase_add_test(tcase, a_gfp_flag_with_a_zero_byte_is_unknown);
 	tcase_add_test(tcase, unknown_format_is_the_callers_fault);
 	tcase_add_test(tcase, files_that_cannot_be_read_or_written_are_the_systems_fault);
 	tcase_add_test(tcase, wrong_format_by_force_is_refused);

@@ -1,4 +1,5 @@
 #include <check.h>
+#include <glib/gstdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "tests/import/import_support.h"
@@ -172,6 +173,24 @@ START_TEST(damage_is_skipped_and_counted_if_lenient)
 }
 END_TEST
 
+/* A zero byte is among the letters of every string that is searched for it. */
+START_TEST(a_zero_byte_is_no_operation_of_rep)
+{
+	static const char text[] = "100\n2\n2\n1\na 0 5\n\0 1 5\n";
+	struct import_options options = { .format = "rep" };
+	g_autofree char *folder = g_dir_make_tmp("kmemlab-rep-XXXXXX", NULL);
+	g_autofree char *input = g_build_filename(folder, "input", NULL);
+	g_autofree char *output = g_build_filename(folder, "output.kmt", NULL);
+	g_autoptr(GError) error = NULL;
+
+	ck_assert(g_file_set_contents(input, text, sizeof text - 1, NULL));
+	ck_assert(!import_file(input, output, &options, &error));
+	ck_assert_msg(strstr(error->message, "input:6: no operation"), "%s", error->message);
+	g_unlink(input);
+	ck_assert_int_eq(g_rmdir(folder), 0);
+}
+END_TEST
+
 /* ---- real files ---- */
 
 static const struct {
@@ -236,6 +255,7 @@ int main(void)
 	tcase_add_loop_test(tcase, lines_of_a_format_mean_what_they_should, 0,
 			    G_N_ELEMENTS(stories));
 	tcase_add_loop_test(tcase, damage_is_named_with_its_place, 0, G_N_ELEMENTS(damages));
+	tcase_add_test(tcase, a_zero_byte_is_no_operation_of_rep);
 	tcase_add_loop_test(tcase, damage_is_skipped_and_counted_if_lenient, 0,
 			    G_N_ELEMENTS(damages));
 	tcase_add_loop_test(tcase, real_file_imports_with_every_event_counted, 0,

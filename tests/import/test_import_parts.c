@@ -1,35 +1,13 @@
 #include <check.h>
+#include <glib.h>
 #include <stdlib.h>
 #include <string.h>
 #include "workloads/import/map64.h"
 #include "workloads/import/regions.h"
-#include "workloads/import/sha256.h"
 #include "workloads/import/text.h"
 #include "workloads/event.h"
 
 /* The parts that importers are made of. */
-
-START_TEST(sha256_equals_glibs_whatever_the_pieces)
-{
-	unsigned char data[300];
-
-	for (size_t i = 0; i < sizeof data; i++)
-		data[i] = (unsigned char)(i * 7 + i / 13);
-	for (size_t bytes = 0; bytes <= sizeof data; bytes++) {
-		struct sha256 sum;
-		sha256_init(&sum);
-		for (size_t at = 0; at < bytes;) {
-			size_t piece = MIN(bytes - at, 1 + at % 97);
-			sha256_update(&sum, data + at, piece);
-			at += piece;
-		}
-		g_autofree char *got = sha256_finish(&sum);
-		g_autofree char *want = g_compute_checksum_for_data(G_CHECKSUM_SHA256, data, bytes);
-		ck_assert_msg(strcmp(got, want) == 0, "%zu bytes: %s", bytes, got);
-		sha256_fini(&sum);
-	}
-}
-END_TEST
 
 START_TEST(map64_behaves_as_a_hash_table)
 {
@@ -122,7 +100,6 @@ int main(void)
 	Suite *suite = suite_create("import parts");
 	TCase *tcase = tcase_create("parts");
 
-	tcase_add_test(tcase, sha256_equals_glibs_whatever_the_pieces);
 	tcase_add_test(tcase, map64_behaves_as_a_hash_table);
 	tcase_add_loop_test(tcase, numbers_are_read_whole_or_not_at_all, 0, G_N_ELEMENTS(numbers));
 	tcase_add_test(tcase, regions_join_over_gaps_of_128_KiB_and_no_more);

@@ -233,7 +233,7 @@ static void check_meta(const struct loaded *loaded, const struct recording *reco
 	ck_assert_str_eq(meta->source, recording->file);
 	ck_assert_str_eq(meta->format, recording->format);
 	ck_assert_str_eq(meta->system, "6.1.0-56-amd64");
-	ck_assert_int_eq((int)strlen(meta->source_sha256), 64);
+	ck_assert_int_eq((int)strlen(meta->source_xxh128), 32);
 	ck_assert(g_str_has_prefix(meta->program, "kmemlab "));
 	ck_assert(g_str_has_prefix(meta->command, "./record-guest.sh "));
 	ck_assert_uint_eq(meta->cpus, 2);

@@ -55,10 +55,11 @@ static uint64_t *pte(void)
 	return (uint64_t *)(void *)(b.ram.bytes + leaf);
 }
 
-/* Tables are shared with walkers on other threads: kernel code writes them atomically. */
+/* Tables are shared with walkers on other threads: kernel code writes them atomically, and after
+ * what is in the page, which a CPU that has nothing cached reads without having been told of it. */
 static void set_pte(uint64_t value)
 {
-	__atomic_store_n(pte(), value, __ATOMIC_RELAXED);
+	__atomic_store_n(pte(), value, __ATOMIC_RELEASE);
 }
 
 static uint64_t load_va(struct mmu_cpu *cpu)

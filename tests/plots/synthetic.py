@@ -315,3 +315,108 @@ def write_experiment(path: Path, spec: Spec = Spec(), name: str = "synthetic") -
           {"schema": 1, "name": name, "title": "Synthetic allocators under synthetic traces",
            "cells": cells})
     return path
+
+
+HEAP_SITES = (("0xffff1000", "inode_cache", 300, 100, 45_000, 60_000, 200, 30_000, 40_000, 25.0),
+              ("0xffff2000", "", 200, 200, 10_000, 10_000, 0, 0, 900, 0.0))
+
+
+def _edit_json(path: Path, change) -> None:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    _json(path, content)
+
+
+def _replace(path: Path, *pairs: tuple[str, str]) -> None:
+    if path.is_file():
+        text = path.read_text(encoding="utf-8")
+        for old, new in pairs:
+            text = text.replace(old, new)
+        path.write_text(text, encoding="utf-8")
+
+
+def _folders(path: Path) -> list[Path]:
+    return [folder for folder in sorted(path.iterdir()) if (folder / "run.json").is_file()]
+
+
+def turn_into_heaps(path: Path) -> Path:
+    """Makes of an experiment's allocators heaps of the same names, on one frame allocator."""
+    def cells(content: dict) -> None:
+        for cell in content["cells"]:
+            cell.update(heap=cell["frames"], frames="buddy")
+    _edit_json(path / "experiment.json", cells)
+    for index, folder in enumerate(_folders(path)):
+        def result(content: dict, factor: float = 1.5 + index) -> None:
+            content["config"].update(heap=content["config"]["frames"], frames="buddy")
+            content["result"]["heap"] = {
+                "peak_held_to_peak_live": factor, "held_to_live_mean": factor + 0.5,
+                "internal_of_all_percent": 12.5, "metadata_bytes_per_object": 16.0}
+        _edit_json(folder / "run.json", result)
+        names = (("frame_alloc", "heap_alloc"), ("frame_free", "heap_free"))
+        for name in ("latency.csv", "timing.json"):
+            _replace(folder / name, *names)
+        lines = (folder / "events.csv").read_text(encoding="utf-8").splitlines()
+        (folder / "events.csv").write_text("".join(
+            line + (",most_accesses" if number == 0 else f",{2000 + index}") + "\n"
+            for number, line in enumerate(lines)), encoding="utf-8")
+        _replace(folder / "events.csv", *names)
+        write_csv(folder / "heap.csv",
+                  ["event", "time_ns", "live_objects", "live_bytes", "usable_bytes",
+                   "held_frames", "kept_bytes", "failures", "internal_percent"],
+                  [(k * 500, k * STEP_NS, k, k * 30_000, k * 40_000, k * (10 + 90 * index), 64,
+                    0, 25.0) for k in range(12)])
+        write_csv(folder / "heap_sites.csv",
+                  ["site", "cache", "allocs", "frees", "requested_bytes", "usable_bytes",
+                   "live_objects", "live_bytes", "peak_bytes", "internal_percent"], HEAP_SITES)
+        write_csv(folder / "heap_sizes.csv", ["order", "allocs", "failures", "requested_bytes"],
+                  [(7, 300, 0, 30_000), (12, 200, 0, 25_000)])
+    return path
+
+
+def turn_into_spaces(path: Path, space: str = "process") -> Path:
+    """Makes of an experiment's allocators page tables of the same names, under one policy."""
+    def cells(content: dict) -> None:
+        for cell in content["cells"]:
+            cell.update(tables=cell["frames"], space=space, frames="buddy")
+    _edit_json(path / "experiment.json", cells)
+    for index, folder in enumerate(_folders(path)):
+        def result(content: dict, factor: int = 1 + index) -> None:
+            content["config"].update(tables=content["config"]["frames"], frames="buddy",
+                                     space=space)
+            content["result"]["spaces"] = {
+                "touches": 1000, "user_frames_peak": 256, "copies": 10, "killed": 0,
+                "unserved": 0, "tables": {"frames_peak": 40, "invlpg": 100 * factor,
+                                          "flushes": 0, "visits": 5, "slot_moves": 0,
+                                          "shootdowns": 2},
+                "contiguity": {"share_in_runs_of_2n": [1.0 / (k + factor) for k in range(10)],
+                               "tlb_reach": {size: {"reach_bytes": factor << 20}
+                                             for size in ("4k", "64k", "2m", "1g")}},
+                "over_time": {"time_ns": [7_000_000_000 + k * STEP_NS for k in range(6)],
+                              "mapped_pages": [100 * k for k in range(6)],
+                              "user_frames": [80 * k for k in range(6)]},
+                "largest_processes": [{"process": [1, 10 + k], "pages": [10 * k, 3]}
+                                      for k in range(6)]}
+            for one in content["result"]["passes"].values():
+                one["mmu"] = {"cycles": 50_000 * factor}
+        _edit_json(folder / "run.json", result)
+        _replace(folder / "latency.csv", ("frame_alloc", "fault_fresh"), ("frame_free", "mmap"))
+        _replace(folder / "events.csv", ("frame_alloc", "fault_fresh"), ("frame_free", "mmap"))
+        lines = (folder / "samples.csv").read_text(encoding="utf-8").splitlines()
+        (folder / "samples.csv").write_text("".join(
+            line + (",processes,mapped_pages,user_frames,page_table_frames" if number == 0
+                    else f",{number},{400 * number},{256 * number},{4 * number}") + "\n"
+            for number, line in enumerate(lines)), encoding="utf-8")
+    return path
+
+
+def join_experiments(path: Path, parts: Iterable[Path]) -> Path:
+    """One experiment of the cells of several."""
+    path.mkdir()
+    cells = []
+    for part in parts:
+        cells += json.loads((part / "experiment.json").read_text(encoding="utf-8"))["cells"]
+        for folder in _folders(part):
+            folder.rename(path / folder.name)
+    _json(path / "experiment.json",
+          {"schema": 1, "name": "joined", "title": "All kinds", "cells": cells})
+    return path

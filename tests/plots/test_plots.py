@@ -1,11 +1,11 @@
 """Plots of synthetic experiments: complete, deterministic, and drawn whatever is missing."""
 
-import json
 import subprocess
 import sys
 import unittest
 
 from support import SCRIPTS, Case, png_size
+from synthetic import join_experiments, turn_into_heaps, turn_into_spaces
 from kmemlab_plots import gallery
 from kmemlab_plots.experiment import load_experiment
 
@@ -65,39 +65,69 @@ class Plots(Case):
     def test_every_question_draws_two_traces_on_one_sheet(self):
         path = self.make(traces=("a", "b"), allocators=("buddy",))
         (path / "boot.csv").write_text(self.BOOT, encoding="utf-8")
+        self.draw_all(path, "frames")
+
+    def draw_all(self, path, kind):
         experiment = load_experiment(path)
-        for question in gallery.QUESTIONS:
+        self.assertEqual(experiment.kind, kind)
+        for question in gallery.QUESTIONS[kind]:
             with self.subTest(question.__name__):
                 question.plot(experiment, self.folder / "x.png")
                 png_size((self.folder / "x.png").read_bytes())
+                self.assertNotIn("othing to rank", question.finding(experiment))
 
     def test_heaps_have_questions_of_their_own(self):
-        path = self.make(traces=("redis-slab",), allocators=("buddy",))
-        document = path / "experiment.json"
-        content = json.loads(document.read_text(encoding="utf-8"))
-        for cell in content["cells"]:
-            cell["heap"] = "slab"
-            folder = path / cell["run"]
-            (folder / "heap.csv").write_text(
-                "event,time_ns,live_objects,live_bytes,usable_bytes,held_frames,kept_bytes,"
-                "failures,internal_percent\n0,0,0,0,0,0,0,0,0.0\n9,9000000000,2,300,400,2,64,0,25.0\n",
-                encoding="utf-8")
-            (folder / "heap_sites.csv").write_text(
-                "site,cache,allocs,frees,failures,moved_cpu,requested_bytes,usable_bytes,"
-                "live_objects,live_bytes,peak_bytes,internal_percent\n"
-                "0xffff1000,inode_cache,3,1,0,0,450,600,2,300,450,25.0\n", encoding="utf-8")
-            run = folder / "run.json"
-            result = json.loads(run.read_text(encoding="utf-8"))
-            result["result"]["heap"] = {"peak_held_to_peak_live": 2.5}
-            run.write_text(json.dumps(result), encoding="utf-8")
-        document.write_text(json.dumps(content), encoding="utf-8")
+        path = turn_into_heaps(self.make(traces=("a-slab", "b-slab"),
+                                         allocators=("slab", "tlsf")))
+        self.draw_all(path, "heaps")
+        pages = {page.file: page.finding() for page in gallery.plan(load_experiment(path))}
+        self.assertIn("1.50 times", pages["heap-memory.png"])
+        self.assertIn("inode_cache asks for the most memory on a-slab: 82",
+                      pages["heap-sites.a-slab.png"])
+        # Sizes up to 4096 bytes are 256 words.
+        self.assertIn("On a-slab Robson's bound is 5: tlsf with 2.5", pages["heap-bounds.png"])
+
+    def test_spaces_have_questions_of_their_own(self):
+        path = turn_into_spaces(self.make(traces=("a", "b"), allocators=("direct", "window")))
+        self.draw_all(path, "spaces")
+        pages = {page.file: page.finding() for page in gallery.plan(load_experiment(path))}
+        # 84,520 operations, boot's aside: 105 and 205 invalidations of the first trace.
+        self.assertRegex(pages["space-invalidations.png"],
+                         "^On a, direct makes 1.24 invalidations per 1,000 operations, window 2.4")
+        self.assertIn("On a and b, direct and window hold 1\u00a0MiB for users at most",
+                      pages["space-memory.png"])
+        for trace in "ab":
+            self.assertEqual(pages[f"space-processes.{trace}.png"], f"On {trace}, direct and "
+                             "window have 1.25 processes to a frame in the mean")
+        self.assertIn("direct has 20\u00a0% of mapped pages in runs of 16 and more",
+                      pages["space-contiguity.png"])
+
+    def test_an_experiment_may_hold_all_kinds(self):
+        path = join_experiments(self.folder / "joined", [
+            self.make("f", allocators=("buddy",)),
+            turn_into_heaps(self.make("h", traces=("slabs",), allocators=("slab", "tlsf"))),
+            turn_into_spaces(self.make("s", traces=("storm",), allocators=("direct",)))])
         experiment = load_experiment(path)
-        self.assertEqual(experiment.allocators, ["slab"])
-        pages = gallery.plan(experiment)
-        self.assertEqual([page.question for page in pages], list(gallery.HEAP_QUESTIONS))
-        self.assertIn("2.50 times", pages[0].finding())
-        self.assertIn("inode_cache asks for the most memory", pages[1].finding())
-        self.assertEqual(len(self.draw(path)), 3)
+        self.assertEqual([(part.kind, part.scenarios, part.allocators)
+                          for part in experiment.parts()],
+                         [("frames", ["redis-page"], ["buddy"]),
+                          ("heaps", ["slabs"], ["slab", "tlsf"]),
+                          ("spaces", ["storm"], ["direct"])])
+        files = [page.file for page in gallery.plan(experiment)]
+        self.assertEqual(len(files), len(set(files)))
+        for name in ("summary.png", "heap-summary.png", "space-summary.png", "latency.png",
+                     "heap-latency.png"):
+            self.assertIn(name, files)
+        # A script that serves several kinds draws the first one, or the one asked for.
+        for kind, code in (("frames", 0), ("heaps", 0), ("spaces", 2)):
+            done = subprocess.run([sys.executable, SCRIPTS / "plot_cost.py", path, "--of", kind,
+                                   "-o", self.folder / "x.png"], capture_output=True)
+            self.assertEqual(done.returncode, code, done.stderr)
+        done = subprocess.run([sys.executable, SCRIPTS / "plot_space_faults.py",
+                               self.make("only", allocators=("buddy",)), "-o",
+                               self.folder / "x.png"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("the experiment compares frames, not spaces", done.stderr)
 
     def test_unknown_trace_is_a_usage_error(self):
         path = self.make(allocators=("buddy",))

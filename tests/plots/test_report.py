@@ -1,5 +1,6 @@
 """The report, and what damaged experiments come to."""
 
+import json
 import os
 import re
 import unittest
@@ -7,6 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 from support import Case, png_size, run_main
+from synthetic import join_experiments, turn_into_heaps, turn_into_spaces
 import plot
 import report
 from kmemlab_plots import gallery
@@ -50,6 +52,30 @@ class Report(Case):
         self.assertIn("kmemlab replay workloads/recorded/redis-page.kmt --frames buddy", text)
         self.assertIn("A CPU Of Some Kind", text)
         self.assertRegex(text, r"[0-9a-f]{64}")
+
+    def test_every_kind_has_a_chapter_and_what_is_impossible_is_a_note(self):
+        path = join_experiments(self.folder / "joined", [
+            self.make("f", allocators=("buddy",)),
+            turn_into_heaps(self.make("h", traces=("slabs",), allocators=("slab", "tlsf"))),
+            turn_into_spaces(self.make("s", traces=("storm",), allocators=("direct",)))])
+        document = path / "experiment.json"
+        content = json.loads(document.read_text(encoding="utf-8"))
+        for machine in ("a", "b"):
+            content["cells"].append(dict(content["cells"][-1], run=f"never.{machine}",
+                                         machine=machine, status="skipped",
+                                         message="no paging <here>"))
+        document.write_text(json.dumps(content), encoding="utf-8")
+        text = self.write_text(path)
+        places = [text.index(f'id="{name}"') for name in (
+            "frames", "findings", "heaps", "heaps-findings", "table-call-sites", "spaces",
+            "spaces-findings")]
+        self.assertEqual(places, sorted(places))
+        ids = re.findall(r' id="([^"]+)"', text)
+        self.assertEqual(len(ids), len(set(ids)))
+        self.assertIn("1 allocator, 2 heaps, 1 system, 3 traces", text)
+        self.assertIn("No violations", text)
+        self.assertIn("2 combinations: no paging &lt;here&gt;", text)
+        self.assertIn("inode_cache", text)
 
     def test_text_from_files_is_escaped(self):
         path = self.make(allocators=("buddy",))

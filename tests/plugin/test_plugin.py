@@ -9,17 +9,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-import tempfile
 import unittest
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli"))
-BUILD, MESON, SANITIZED = sys.argv[2], sys.argv[3].split(), sys.argv[4] == "true"
-del sys.argv[2:5]
+from plugin_case import BUILD, PluginCase, SANITIZED
+from program import BAD_INPUT, CHECK_FAILED, OK, USAGE, main, run
 
-from program import BAD_INPUT, CHECK_FAILED, Case, OK, SOURCE, USAGE, main, run  # noqa: E402
-
-EXAMPLE = os.path.join(SOURCE, "examples", "plugin", "one_bit.c")
 ALLOC = "	struct one_bit *b = state;\n\n	for (; b->hint"
 DECLARE = "KMEMLAB_FRAMES_PLUGIN(one_bit);"
 BY_HAND = ("__attribute__((visibility(\"default\"))) const struct kmemlab_plugin kmemlab_plugin = "
@@ -35,45 +29,13 @@ def strike(code):
             + code + "}\n	for (; b->hint")
 
 
-class Plugins(Case):
-    @classmethod
-    def setUpClass(cls):
-        cls.root = tempfile.mkdtemp(prefix="kmemlab-plugin-")
-        cls.addClassCleanup(shutil.rmtree, cls.root)
-        subprocess.run([*MESON, "install", "-C", BUILD, "--no-rebuild", "--destdir", cls.root],
-                       check=True, capture_output=True)
-        for where, _, files in os.walk(cls.root):
-            for name in files:
-                if name == "kmemlab-plugin-build":
-                    cls.builder = os.path.join(where, name)
-                if name == "kmemlab.pc":
-                    cls.pc = os.path.join(where, name)
-        with open(EXAMPLE, encoding="utf-8") as file:
-            cls.example = file.read()
-        cls.good = os.path.join(cls.root, "one_bit.so")
-        shutil.copy(EXAMPLE, cls.root)
-        cls.build_it("-o", cls.good, os.path.join(cls.root, "one_bit.c"))
-
-    @classmethod
-    def build_it(cls, *arguments, cwd=None):
-        done = subprocess.run([cls.builder, *arguments], capture_output=True, text=True,
-                              check=False, cwd=cwd or cls.root)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done
-        return arguments
-
-    def variant(self, name, *changes, options=()):
-        """The example with some text changed, built."""
-        text = self.example
-        for old, new in changes:
-            self.assertIn(old, text)
-            text = text.replace(old, new)
-        self.build_it("-o", self.path(name + ".so"), self.write(name + ".c", text), *options)
-        return self.path(name + ".so")
+class Plugins(PluginCase):
+    EXAMPLE = "one_bit.c"
 
     # ---- what works ----
 
     def test_the_example_is_what_its_readme_says(self):
-        with open(os.path.join(os.path.dirname(EXAMPLE), "README.md"), encoding="utf-8") as file:
+        with open(os.path.join(os.path.dirname(self.source), "README.md"), encoding="utf-8") as file:
             readme = file.read()
         for command in ("kmemlab-plugin-build", "kmemlab check --frames", "kmemlab replay"):
             self.assertIn(command, readme)
@@ -324,7 +286,7 @@ class Plugins(Case):
         self.assertEqual(sorted(os.listdir(self.folder)), ["broken.c"])
 
     def test_the_output_is_named_after_the_first_source(self):
-        shutil.copy(EXAMPLE, self.folder)
+        shutil.copy(self.source, self.folder)
         self.build_it("one_bit.c", cwd=self.folder)
         self.assertEqual(sorted(os.listdir(self.folder)), ["one_bit.c", "one_bit.so"])
 

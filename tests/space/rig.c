@@ -34,7 +34,7 @@ static void want(bool done, GError *error)
 	ck_assert_msg(done, "%s", error ? error->message : "no reason");
 }
 
-static void make_tlb_large(struct machine_config *config)
+static void make_tlb_large(struct machine_config *config, unsigned sets)
 {
 	static const char *const caches[] = { "l1d_4k", "l1i_4k", "l1d_2m", "l1i_2m" };
 	static const char *const walks[] = { "psc_pde", "psc_pdpte", "psc_pml4e" };
@@ -42,7 +42,7 @@ static void make_tlb_large(struct machine_config *config)
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(caches); i++) {
 		g_snprintf(key, sizeof(key), "%s.sets", caches[i]);
-		ck_assert(mmu_config_set(&config->mmu, key, 256));
+		ck_assert(mmu_config_set(&config->mmu, key, sets));
 		g_snprintf(key, sizeof(key), "%s.ways", caches[i]);
 		ck_assert(mmu_config_set(&config->mmu, key, 8));
 	}
@@ -66,6 +66,8 @@ static void boot_books(struct rig *rig)
 			&g_array_index(rig->machine->usable, struct frame_range, i);
 		ledger_assign_holes(rig->ledger, range->first.n, range->frames, LEDGER_TABLE);
 	}
+	ledger_assign(rig->ledger, boot->state_range.first.n, boot->state_range.frames,
+		      LEDGER_STATE);
 	ledger_seal(rig->ledger);
 	rig->free_at_start = ledger_totals(rig->ledger)->free_frames;
 }
@@ -91,6 +93,8 @@ struct rig *rig_new(const struct rig_config *c)
 		     machine_config_set(rig->config, "paging", c->mode, &error) &&
 		     machine_config_set(rig->config, "layout", c->layout ? c->layout : "classic",
 					&error) &&
+		     machine_config_set(rig->config, "highmem", c->highmem ? "on" : "off",
+					&error) &&
 		     machine_config_resize(rig->config, c->ram_bytes ? c->ram_bytes : 32u << 20,
 					   &error),
 	     error);
@@ -101,10 +105,12 @@ struct rig *rig_new(const struct rig_config *c)
 			  mmu_config_set(&rig->config->mmu, "features.pse", 0) &&
 			  machine_config_set(rig->config, "leaf", "4K", NULL));
 	if (c->large_tlb)
-		make_tlb_large(rig->config);
+		make_tlb_large(rig->config, c->tlb_sets ? c->tlb_sets : 256);
 	want(space_choice_find(&rig->choice, c->tables, c->spaces, &error), error);
-	if (c->setting)
-		want(space_choice_set(&rig->choice, c->setting, &error), error);
+	char **settings = g_strsplit(c->setting ? c->setting : "", " ", 0);
+	for (char **at = settings; *at; at++)
+		want(space_choice_set(&rig->choice, *at, &error), error);
+	g_strfreev(settings);
 	rig->machine = machine_new(rig->config, &error);
 	want(rig->machine != NULL, error);
 	want(space_lab_make_room(rig->machine, frames, &rig->choice, c->pass, &error), error);
@@ -163,6 +169,14 @@ void rig_run(struct rig *rig, void (*fn)(struct rig *rig, void *context), void *
 	struct trap_report report;
 
 	ck_assert_msg(trap_run(do_call, &call, &report), "%s: %s", report.kind, report.message);
+}
+
+bool rig_try(struct rig *rig, void (*fn)(struct rig *rig, void *context), void *context)
+{
+	struct call call = { rig, fn, context };
+	struct trap_report report;
+
+	return trap_run(do_call, &call, &report);
 }
 
 void rig_expect_clean(struct rig *rig)

@@ -166,6 +166,7 @@ static struct trace_meta *full_meta(void)
 	};
 	const struct trace_frame_range untouched[] = { { 1, 2 }, { UINT64_MAX - 1, 1 } };
 	meta->source = g_strdup("trace \"x\"\n\\.dat");
+	meta->source_xxh128 = g_strdup("ff11");
 	meta->source_sha256 = g_strdup("00ff");
 	meta->format = g_strdup("trace-dat");
 	meta->program = g_strdup("kmemlab 0.1.0");
@@ -191,6 +192,7 @@ static struct trace_meta *full_meta(void)
 static void assert_same_meta(const struct trace_meta *got, const struct trace_meta *want)
 {
 	ck_assert_str_eq(got->source, want->source);
+	ck_assert_str_eq(got->source_xxh128, want->source_xxh128);
 	ck_assert_str_eq(got->source_sha256, want->source_sha256);
 	ck_assert_str_eq(got->format, want->format);
 	ck_assert_str_eq(got->program, want->program);

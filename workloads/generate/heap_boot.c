@@ -8,10 +8,10 @@
  *     ,--------'  core: nearly all of it permanent
  *    +-----------------------------------------------> allocations
  *
- * Names, sizes and call sites are Linux's, as recordings of 6.1 on x86_64 have them; lifetimes in
- * allocations are rounded from the same recordings (kmem events of a compile job, where half of the
+ * Names, sizes and call sites are Linux's, as one recording of 6.1 on x86_64 has them; lifetimes in
+ * allocations are rounded from the same recording (kmem events of a compile job, where half of the
  * vm_area_structs outlive 270 allocations and their mean is 4400, for instance: hence two rows for
- * such caches); weights of the first two phases, which no recording covers, are ours.
+ * such caches); weights of the first two phases, which it does not cover, are ours.
  */
 #include "workloads/generate/deaths.h"
 #include "workloads/generate/emit.h"

@@ -82,7 +82,8 @@ static const struct {
 bool gfp_name_bits(const char *name, size_t bytes, uint32_t *bits)
 {
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-		if (strncmp(names[i].name, name, bytes) == 0 && names[i].name[bytes] == '\0') {
+		/* A damaged name may have a zero byte in it. */
+		if (strlen(names[i].name) == bytes && memcmp(names[i].name, name, bytes) == 0) {
 			*bits = names[i].bits;
 			return true;
 		}

@@ -300,10 +300,9 @@ static bool write_trace(struct import_job *job, struct ground_truth *truth, cons
 	bool written = write_story(&output, error) &&
 		       (!truth || ground_truth_fill(truth, job->owners, meta, error));
 	g_array_unref(output.strings);
-	/* As late as can be: it is being computed beside us. */
 	if (written)
-		meta->source_sha256 = import_source_sha256(job->source, error);
-	if (!meta->source_sha256) {
+		meta->source_xxh128 = import_source_xxh128(job->source, error);
+	if (!meta->source_xxh128) {
 		trace_writer_abort(output.writer);
 		return false;
 	}

@@ -6,6 +6,8 @@
 #include "workloads/import/source.h"
 
 #define BUFFER_BYTES ((size_t)1 << 20)
+/* What is read at once, so that it is hashed and scanned in the host's caches. */
+#define READ_BYTES ((size_t)1 << 17)
 
 struct lines {
 	struct import_job *job;
@@ -63,7 +65,7 @@ static bool take_all(struct lines *lines, char *buffer, GError **error)
 
 	for (;;) {
 		ssize_t got = import_source_read(lines->job->source, buffer + kept,
-						 BUFFER_BYTES - kept, error);
+						 MIN(READ_BYTES, BUFFER_BYTES - kept), error);
 		if (got < 0)
 			return false;
 		const char *end = buffer + kept + got;

@@ -148,32 +148,35 @@ static void build_page(struct raw_event *raw, const struct raw_fields *fields)
 	enum raw_field type = extfrag ? RAW_FIELD_ALLOC_MIGRATETYPE : RAW_FIELD_MIGRATETYPE;
 
 	memset(&raw->u.page, 0, sizeof raw->u.page);
-	raw->u.page.pfn = fields->found & HAS(PFN) ? fields->value[RAW_FIELD_PFN]
-						   : raw_page_pfn(fields->value[RAW_FIELD_PAGE]);
+	raw->u.page.pfn = fields->found & HAS(PFN)
+				  ? raw_field_value(fields, RAW_FIELD_PFN)
+				  : raw_page_pfn(raw_field_value(fields, RAW_FIELD_PAGE));
 	if (extfrag) {
-		raw->u.page.order = (int32_t)fields->value[RAW_FIELD_ALLOC_ORDER];
-		raw->u.page.fallback_order = (int32_t)fields->value[RAW_FIELD_FALLBACK_ORDER];
+		raw->u.page.order = (int32_t)raw_field_value(fields, RAW_FIELD_ALLOC_ORDER);
+		raw->u.page.fallback_order =
+			(int32_t)raw_field_value(fields, RAW_FIELD_FALLBACK_ORDER);
 		raw->u.page.fallback_migratetype =
-			(int32_t)fields->value[RAW_FIELD_FALLBACK_MIGRATETYPE];
-		raw->u.page.change_ownership = fields->value[RAW_FIELD_CHANGE_OWNERSHIP] != 0;
+			(int32_t)raw_field_value(fields, RAW_FIELD_FALLBACK_MIGRATETYPE);
+		raw->u.page.change_ownership =
+			raw_field_value(fields, RAW_FIELD_CHANGE_OWNERSHIP) != 0;
 	} else if (raw->kind != RAW_PAGE_FREE_BATCHED) {
-		raw->u.page.order = (int32_t)fields->value[RAW_FIELD_ORDER];
+		raw->u.page.order = (int32_t)raw_field_value(fields, RAW_FIELD_ORDER);
 	}
 	if (fields->found & 1u << type) {
-		raw->u.page.migratetype = (int32_t)fields->value[type];
+		raw->u.page.migratetype = (int32_t)raw_field_value(fields, type);
 		raw->has |= RAW_HAS_MIGRATETYPE;
 	}
-	raw->u.page.refill =
-		raw->kind == RAW_ZONE_LOCKED && fields->value[RAW_FIELD_PERCPU_REFILL] != 0;
+	raw->u.page.refill = raw->kind == RAW_ZONE_LOCKED &&
+			     raw_field_value(fields, RAW_FIELD_PERCPU_REFILL) != 0;
 }
 
 static void build_slab(struct raw_event *raw, const struct raw_fields *fields)
 {
 	raw->u.slab.cache = 0;
-	raw->u.slab.pointer = fields->value[RAW_FIELD_PTR];
-	raw->u.slab.site = fields->value[RAW_FIELD_CALL_SITE];
-	raw->u.slab.bytes_requested = fields->value[RAW_FIELD_BYTES_REQ];
-	raw->u.slab.bytes_given = fields->value[RAW_FIELD_BYTES_ALLOC];
+	raw->u.slab.pointer = raw_field_value(fields, RAW_FIELD_PTR);
+	raw->u.slab.site = raw_field_value(fields, RAW_FIELD_CALL_SITE);
+	raw->u.slab.bytes_requested = raw_field_value(fields, RAW_FIELD_BYTES_REQ);
+	raw->u.slab.bytes_given = raw_field_value(fields, RAW_FIELD_BYTES_ALLOC);
 }
 
 enum raw_field raw_build(struct raw_event *raw, const struct raw_fields *fields)
@@ -189,20 +192,20 @@ enum raw_field raw_build(struct raw_event *raw, const struct raw_fields *fields)
 	raw->gfp = 0;
 	if (fields->found & HAS(GFP_FLAGS)) {
 		raw->has = RAW_HAS_GFP;
-		raw->gfp = (uint32_t)fields->value[RAW_FIELD_GFP_FLAGS];
+		raw->gfp = (uint32_t)raw_field_value(fields, RAW_FIELD_GFP_FLAGS);
 	}
 	if (raw->kind == RAW_ISOLATE_RET)
-		raw->u.ret.value = fields->value[RAW_FIELD_RET];
+		raw->u.ret.value = raw_field_value(fields, RAW_FIELD_RET);
 	else if (raw->kind >= RAW_PAGE_ALLOC && raw->kind <= RAW_FREE_PAGES_OK)
 		build_page(raw, fields);
 	else if (raw->kind >= RAW_KMALLOC && raw->kind <= RAW_CACHE_FREE)
 		build_slab(raw, fields);
 	else if (raw->kind == RAW_FORK)
-		raw->u.process.child = (uint32_t)fields->value[RAW_FIELD_CHILD_PID];
+		raw->u.process.child = (uint32_t)raw_field_value(fields, RAW_FIELD_CHILD_PID);
 	if (raw->kind == RAW_FAULT_USER) {
-		raw->u.fault.address = fields->value[RAW_FIELD_ADDRESS];
-		raw->u.fault.ip = fields->value[RAW_FIELD_IP];
-		raw->u.fault.error_code = fields->value[RAW_FIELD_ERROR_CODE];
+		raw->u.fault.address = raw_field_value(fields, RAW_FIELD_ADDRESS);
+		raw->u.fault.ip = raw_field_value(fields, RAW_FIELD_IP);
+		raw->u.fault.error_code = raw_field_value(fields, RAW_FIELD_ERROR_CODE);
 	}
 	return RAW_FIELD_NONE;
 }

@@ -148,9 +148,15 @@ enum raw_field {
 
 /* The numbers found in one event. */
 struct raw_fields {
-	uint32_t found; /* 1 << enum raw_field */
-	uint64_t value[RAW_FIELDS];
+	uint32_t found;		    /* 1 << enum raw_field */
+	uint64_t value[RAW_FIELDS]; /* of those found; the others may be anything */
 };
+
+/* The number, 0 if it was not found. */
+static inline uint64_t raw_field_value(const struct raw_fields *fields, enum raw_field field)
+{
+	return fields->found >> field & 1 ? fields->value[field] : 0;
+}
 
 /* The name that recorders give a field ("migratetype"). */
 const char *raw_field_name(enum raw_field field);

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "workloads/import/sha256.h"
+#include <xxhash.h>
 #include "workloads/import/spool.h"
 #include "workloads/trace.h"
 
@@ -20,11 +20,9 @@ struct import_source {
 	char *folder;
 	int fd;
 	struct archive *archive;
-	uint64_t taken_bytes; /* of the file, handed to libarchive */
-	GThread *hasher;      /* NULL for what can be read only once, and once it is done */
-	struct sha256 sum;    /* the hasher's while it runs */
-	int hash_errno;	      /* why the hasher stopped early, 0 if it did not */
-	gint stop;	      /* atomic: the hasher is not needed any more */
+	uint64_t taken_bytes; /* of the file, hashed */
+	XXH3_state_t *sum;
+	bool plain; /* a regular file that is not compressed: read without libarchive */
 	bool empty;
 	bool is_folder; /* and has no content of its own */
 	int temporary;	/* decompressed copy, -1 none */
@@ -41,53 +39,25 @@ static bool system_error(const struct import_source *source, const char *what, G
 	return false;
 }
 
-static ssize_t read_block(struct import_source *source)
+/* The next bytes of the file. */
+static ssize_t read_file(struct import_source *source, void *buffer, size_t bytes)
 {
 	ssize_t got;
 
 	do
-		got = read(source->fd, source->block, BLOCK_BYTES);
+		got = read(source->fd, buffer, bytes);
 	while (got < 0 && errno == EINTR);
 	if (got > 0) {
-		if (!source->hasher)
-			sha256_update(&source->sum, source->block, (size_t)got);
+		XXH3_128bits_update(source->sum, buffer, (size_t)got);
 		source->taken_bytes += (uint64_t)got;
 	}
 	return got;
 }
 
-/* Reads the file a second time, on a processor that has nothing else to do: a text recording takes
- * nearly as long to hash as to import. */
-static gpointer hash_file(gpointer data)
-{
-	struct import_source *source = data;
-	g_autofree unsigned char *buffer = g_malloc(BLOCK_BYTES);
-	off_t at = 0;
-
-	while (!g_atomic_int_get(&source->stop)) {
-		ssize_t got = pread(source->fd, buffer, BLOCK_BYTES, at);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			source->hash_errno = errno;
-		if (got <= 0)
-			break;
-		sha256_update(&source->sum, buffer, (size_t)got);
-		at += got;
-	}
-	return NULL;
-}
-
-static void join_hasher(struct import_source *source)
-{
-	if (source->hasher)
-		g_thread_join(g_steal_pointer(&source->hasher));
-}
-
 static la_ssize_t on_read(struct archive *archive, void *data, const void **block)
 {
 	struct import_source *source = data;
-	ssize_t got = read_block(source);
+	ssize_t got = read_file(source, source->block, BLOCK_BYTES);
 
 	*block = source->block;
 	if (got < 0) {
@@ -111,6 +81,12 @@ static ssize_t read_content(struct import_source *source, void *buffer, size_t b
 {
 	if (source->empty)
 		return 0;
+	if (source->plain) {
+		ssize_t taken = read_file(source, buffer, bytes);
+		if (taken < 0)
+			system_error(source, "read", error);
+		return taken;
+	}
 	la_ssize_t got = archive_read_data(source->archive, buffer, bytes);
 	if (got < 0) {
 		archive_problem(source, error);
@@ -153,6 +129,20 @@ static bool open_archive(struct import_source *source, GError **error)
 		       : archive_problem(source, error);
 }
 
+/* Detection has read a plain file through libarchive: it begins anew, without. */
+static bool begin_plain(struct import_source *source, GError **error)
+{
+	if (archive_filter_count(source->archive) > 1)
+		return true;
+	if (lseek(source->fd, 0, SEEK_SET) != 0)
+		return system_error(source, "read", error);
+	source->plain = true;
+	source->head_taken = source->head_bytes;
+	source->taken_bytes = 0;
+	XXH3_128bits_reset(source->sum);
+	return true;
+}
+
 struct import_source *import_source_open(const char *path, const char *folder, GError **error)
 {
 	struct import_source *source = g_new(struct import_source, 1);
@@ -163,7 +153,8 @@ struct import_source *import_source_open(const char *path, const char *folder, G
 	source->path = g_strdup(path);
 	source->folder = g_strdup(folder);
 	source->temporary = -1;
-	sha256_init(&source->sum);
+	source->sum = XXH3_createState();
+	XXH3_128bits_reset(source->sum);
 	source->fd = open(path, O_RDONLY | O_CLOEXEC);
 	bool opened = source->fd >= 0 && fstat(source->fd, &status) == 0;
 	if (!opened)
@@ -171,9 +162,8 @@ struct import_source *import_source_open(const char *path, const char *folder, G
 	source->is_folder = source->empty = opened && S_ISDIR(status.st_mode);
 	if (source->is_folder)
 		return source;
-	if (opened && S_ISREG(status.st_mode))
-		source->hasher = g_thread_new("hash", hash_file, source);
-	if (opened && open_archive(source, error) && fill_head(source, error))
+	if (opened && open_archive(source, error) && fill_head(source, error) &&
+	    (!S_ISREG(status.st_mode) || begin_plain(source, error)))
 		return source;
 	import_source_free(source);
 	return NULL;
@@ -183,10 +173,8 @@ void import_source_free(struct import_source *source)
 {
 	if (!source)
 		return;
-	g_atomic_int_set(&source->stop, 1);
-	join_hasher(source);
 	archive_read_free(source->archive);
-	sha256_fini(&source->sum);
+	XXH3_freeState(source->sum);
 	if (source->fd >= 0)
 		close(source->fd);
 	if (source->temporary >= 0)
@@ -263,13 +251,30 @@ int import_source_file(struct import_source *source, GError **error)
 		system_error(source, "read", error);
 		return -1;
 	}
-	bool plain = archive_filter_count(source->archive) <= 1;
-
-	if (plain && lseek(source->fd, 0, SEEK_CUR) >= 0)
+	if (source->plain)
 		return source->fd;
 	if (source->temporary < 0 && !copy_content(source, error))
 		return -1;
 	return source->temporary;
+}
+
+/* Hashes what was not read. */
+static bool take_rest(struct import_source *source)
+{
+	ssize_t got;
+
+	while ((got = read_file(source, source->block, BLOCK_BYTES)) > 0)
+		;
+	return got == 0;
+}
+
+/* As xxh128sum prints it. */
+static char *hash_text(const struct import_source *source)
+{
+	XXH128_hash_t hash = XXH3_128bits_digest(source->sum);
+
+	return g_strdup_printf("%016" G_GINT64_MODIFIER "x%016" G_GINT64_MODIFIER "x",
+			       (guint64)hash.high64, (guint64)hash.low64);
 }
 
 static bool hash_member(struct import_source *source, const char *name, GError **error)
@@ -280,11 +285,9 @@ static bool hash_member(struct import_source *source, const char *name, GError *
 		return true;
 	close(source->fd);
 	source->fd = open(path, O_RDONLY | O_CLOEXEC);
-	sha256_update(&source->sum, (const unsigned char *)name, strlen(name) + 1);
-	ssize_t got = source->fd < 0 ? -1 : 0;
-	while (source->fd >= 0 && (got = read_block(source)) > 0)
-		;
-	return got == 0 || system_error(source, "read a file in", error);
+	XXH3_128bits_update(source->sum, name, strlen(name) + 1);
+	return (source->fd >= 0 && take_rest(source)) ||
+	       system_error(source, "read a file in", error);
 }
 
 static gint by_name(gconstpointer left, gconstpointer right)
@@ -305,24 +308,15 @@ static char *hash_folder(struct import_source *source, GError **error)
 	for (guint i = 0; i < names->len; i++)
 		if (!hash_member(source, names->pdata[i], error))
 			return NULL;
-	return sha256_finish(&source->sum);
+	return hash_text(source);
 }
 
-char *import_source_sha256(struct import_source *source, GError **error)
+char *import_source_xxh128(struct import_source *source, GError **error)
 {
 	if (source->is_folder)
 		return hash_folder(source, error);
-	ssize_t got = 0;
-
-	if (source->hasher)
-		join_hasher(source);
-	else
-		while ((got = read_block(source)) > 0)
-			;
-	if (got < 0 || source->hash_errno) {
-		errno = source->hash_errno ? source->hash_errno : errno;
-		system_error(source, "read", error);
-		return NULL;
-	}
-	return sha256_finish(&source->sum);
+	if (take_rest(source))
+		return hash_text(source);
+	system_error(source, "read", error);
+	return NULL;
 }

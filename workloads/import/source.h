@@ -29,8 +29,9 @@ ssize_t import_source_read(struct import_source *source, void *buffer, size_t by
 /* A seekable file with the whole content, owned by the source; nothing may have been read. -1 with
  * error. */
 int import_source_file(struct import_source *source, GError **error);
-/* SHA-256 of the file as it lies on disk, lower-case hex (transfer full), computed on a thread of
- * its own since the source was opened; the source cannot be read any more. */
-char *import_source_sha256(struct import_source *source, GError **error);
+/* XXH128 of the file as it lies on disk, 32 hexadecimal digits as `xxh128sum` prints them (transfer
+ * full): names what was imported, and is no protection against forgery. The source cannot be read
+ * any more. NULL with error. */
+char *import_source_xxh128(struct import_source *source, GError **error);
 
 #endif

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
+#include "workloads/small_file.h"
 #include "workloads/trace.h"
 
 /* What a ground truth may hold: far above any real one, far below memory. */
@@ -74,7 +75,7 @@ static bool load_entry(struct state_files *files, const char *path, const char *
 	if (!g_file_test(path, G_FILE_TEST_IS_REGULAR))
 		return true;
 	g_autoptr(GError) problem = NULL;
-	if (!g_file_get_contents(path, &content, &size, &problem)) {
+	if (!small_file_read(path, &content, &size, &problem)) {
 		trace_error_set(error, TRACE_ERROR_IO, "%s", problem->message);
 		return false;
 	}

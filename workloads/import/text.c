@@ -15,35 +15,12 @@ bool text_ends(struct span text, const char *with)
 	return span_bytes(text) >= bytes && memcmp(text.end - bytes, with, bytes) == 0;
 }
 
-/* One more than the worth of a digit, 0 for what is none. */
-static const uint8_t hex_digits[256] = {
+const uint8_t text_hex_digits[256] = {
 	['0'] = 1,  ['1'] = 2,	['2'] = 3,  ['3'] = 4,	['4'] = 5,  ['5'] = 6,
 	['6'] = 7,  ['7'] = 8,	['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12,
 	['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16, ['A'] = 11, ['B'] = 12,
 	['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
 };
-
-const char *text_plain_number(const char *p, const char *end, bool hex, uint64_t *value)
-{
-	const char *begin;
-	uint64_t number = 0;
-	unsigned digit;
-
-	if (end - p > 2 && p[0] == '0' && p[1] == 'x') {
-		p += 2;
-		hex = true;
-	}
-	begin = p;
-	if (hex)
-		for (; p < end && (digit = hex_digits[(unsigned char)*p]) != 0; p++)
-			number = number << 4 | (digit - 1);
-	else
-		p = text_digits(p, end, &number);
-	if (p == begin || p - begin > (hex ? 16 : 19) || (p < end && *p != ' '))
-		return NULL;
-	*value = number;
-	return p;
-}
 
 static bool is_word(struct span text, const char *word)
 {
@@ -81,7 +58,7 @@ static bool hexadecimal(struct span text, uint64_t *value)
 	if (text.begin == text.end || span_bytes(text) > 16)
 		return false;
 	for (const char *p = text.begin; p < text.end; p++) {
-		unsigned digit = hex_digits[(unsigned char)*p];
+		unsigned digit = text_hex_digits[(unsigned char)*p];
 		if (digit == 0)
 			return false;
 		number = number << 4 | (digit - 1);

@@ -209,7 +209,7 @@ static bool read_numbers(struct decoder *decoder, const struct tep_record *recor
 	struct raw_fields fields;
 	const char *name = layout->event->name;
 
-	memset(&fields, 0, sizeof fields);
+	fields.found = 0;
 	for (uint32_t i = 0; i < layout->numbers; i++) {
 		const struct number *number = &layout->number[i];
 		if (number->offset + number->size > record->size) {

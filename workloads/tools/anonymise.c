@@ -93,6 +93,7 @@ static struct trace_meta *nameless_meta(const struct copy *copy)
 
 	g_free(meta->source);
 	meta->source = g_strdup("anonymised");
+	g_clear_pointer(&meta->source_xxh128, g_free);
 	g_clear_pointer(&meta->source_sha256, g_free);
 	g_clear_pointer(&meta->command, g_free);
 	g_clear_pointer(&meta->cut, g_free);

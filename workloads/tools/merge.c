@@ -316,6 +316,7 @@ static void add_meta(struct trace_meta *meta, const struct strand *strand)
 
 	g_free(meta->source);
 	meta->source = source;
+	g_clear_pointer(&meta->source_xxh128, g_free);
 	g_clear_pointer(&meta->source_sha256, g_free);
 	if (g_strcmp0(meta->system, other->system) != 0)
 		g_clear_pointer(&meta->system, g_free);
