@@ -3,7 +3,6 @@
 plot_heap_bounds.py EXPERIMENT_DIR -o FILE.png
 """
 
-import math
 import sys
 from pathlib import Path
 from typing import Optional
@@ -14,37 +13,29 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from kmemlab_plots import command, figures, ranking, style, wording
 from kmemlab_plots.experiment import HEAPS, Experiment
-from kmemlab_plots.figures import Quantity
 from kmemlab_plots.run import Run
 from kmemlab_plots.series import ranking_notes, source_line
 from kmemlab_plots.statistics import Spread, spread
 
 HEADING = "Worst cases and bounds"
 SCENARIOS_A_PAGE = 4
-WORD_BYTES = 16  # the smallest object that kernels align to
 OPERATIONS = (("heap_alloc", "allocate"), ("heap_free", "free"))
 CAPTION = (
     "Left: the most memory that a heap held, by the most that was live, all requests served or "
     "not. The dashed line is Robson's bound for the sizes of the trace: an adversary that knows "
-    "the allocator can force any one that never moves objects to hold log2(n) / 2 + 1 times what "
-    "is live, n being the largest object in words of 16 bytes, and the best can do with that "
-    "(Robson 1971, 1974). Who stands to its right holds more than such a best one ever needs; no "
-    "trace is the worst for every heap, so standing to its left promises nothing. Right: loads and stores of an operation, from the mean (hollow) to the "
-    "dearest single one (full), of all sizes: a design with a bound, such as TLSF, has a short "
-    "line whatever the trace; what goes beyond are frames got from the frame allocator. Exact, "
-    "the same on every host. From run.json, heap_sizes.csv, events.csv.")
-
-WORST = Quantity("worst", "", "", "low",
-                 lambda run: figures.dearest(run, "heap_alloc"), wording.count)
-
+    "the allocator can force any one that never moves objects to hold about log2(n) / 2 + 1 times "
+    "what is live, n being the largest object by the smallest one asked for, and the best can do "
+    "with that (Robson 1971, 1974). Who stands to its right holds more than such a best one ever "
+    "needs; no trace is the worst for every heap, so standing to its left promises nothing. "
+    "Right: loads and stores of an operation, from the mean (hollow) to the dearest single one "
+    "(full), of all sizes: a design with a bound, such as TLSF, has a short line whatever the "
+    "trace; what goes beyond are frames got from the frame allocator. Exact, the same on every "
+    "host. From run.json, events.csv.")
 
 def bound(run: Run) -> Optional[float]:
-    """Robson's, by the largest size that was asked for."""
-    table = run.heap_sizes
-    if table is None or not len(table):
-        return None
-    largest = 2.0 ** float(table["order"][table["allocs"] > 0].max(initial=0))
-    return math.log2(max(largest / WORD_BYTES, 1)) / 2 + 1
+    """Robson's, by what was live at most."""
+    return figures.of_result("heap", "robson_bound_bytes",
+                             per=figures.of_result("heap", "peak_live_bytes"))(run) or None
 
 
 def finding(experiment: Experiment) -> str:
@@ -157,8 +148,7 @@ def plot(experiment: Experiment, output: Path) -> None:
     head = style.Head(
         finding(experiment), "Most held by most live, and the dearest operations in loads and "
         "stores. Logarithmic axes." + ranking_notes(experiment, placement=False), legend,
-        experiment.problems(), source_line(experiment, "run.json", "heap_sizes.csv",
-                                           "events.csv"))
+        experiment.problems(), source_line(experiment, "run.json", "events.csv"))
     left = 0.35 + 0.075 * max((len(name) for name in heaps), default=4)
     grid = style.Grid(max(1, len(experiment.scenarios)), 3, 0.26 * max(len(heaps), 2) + 0.15,
                       left=left, gap_x=0.25, gap_y=0.42, bottom=0.55, share_y=True,

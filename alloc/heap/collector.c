@@ -11,8 +11,8 @@
  * An object is born pinned: its owner holds it. free() drops that root and nothing else; the object
  * stays while some living object holds a word that points at, or into, it. A collection marks from
  * the pinned objects through every aligned word of what it reaches, and sweeps what is not marked.
- * It runs when `percent` of what survived the last one was allocated since (at least 1 MiB, or a
- * 16th of RAM), when there is no memory, and when asked (collect()).
+ * It runs when `percent` of what survived the last one was allocated since (at least 1 MiB, or an
+ * 8th of RAM), when there is no memory, and when asked (collect()).
  *
  * With sweep=lazy a collection only marks; each later allocation sweeps a share, so that the pause
  * is the marking alone. With mark=steps marking is done in shares too: an allocation does `step`
@@ -48,7 +48,7 @@
 
 #define STACK	       256u
 #define PACE_BYTES_MIN (1ull << 20)
-#define PACE_RAM_SHARE 16u
+#define PACE_RAM_SHARE 8u
 
 #define LAZY_WORK 512u /* of a lazy sweep, with each allocation: slots, and frames without any */
 

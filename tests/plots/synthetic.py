@@ -349,6 +349,7 @@ def turn_into_heaps(path: Path) -> Path:
         def result(content: dict, factor: float = 1.5 + index) -> None:
             content["config"].update(heap=content["config"]["frames"], frames="buddy")
             content["result"]["heap"] = {
+                "peak_live_bytes": 1000, "robson_bound_bytes": 5000.0,
                 "peak_held_to_peak_live": factor, "held_to_live_mean": factor + 0.5,
                 "internal_of_all_percent": 12.5, "metadata_bytes_per_object": 16.0}
         _edit_json(folder / "run.json", result)

@@ -84,7 +84,6 @@ class Plots(Case):
         self.assertIn("1.50 times", pages["heap-memory.png"])
         self.assertIn("inode_cache asks for the most memory on a-slab: 82",
                       pages["heap-sites.a-slab.png"])
-        # Sizes up to 4096 bytes are 256 words.
         self.assertIn("On a-slab Robson's bound is 5: tlsf with 2.5", pages["heap-bounds.png"])
 
     def test_spaces_have_questions_of_their_own(self):
