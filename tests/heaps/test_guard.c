@@ -241,13 +241,13 @@ END_TEST
 START_TEST(what_cannot_be_planted_in_mapped_objects_is_refused)
 {
 	const struct heap_ops *ops = heap_registry[_i];
-	struct replay_config config = config_for(ops, NULL);
 	struct replay_result result;
 	GError *error = NULL;
 
 	if (!(ops->caps & HEAP_CAP_MAPS))
 		return;
 	tell_random(3, 300);
+	struct replay_config config = config_for(ops, NULL);
 	config.guard = HEAP_GUARD_POISON;
 	expect(!replay_pass(&config, PASS_NATIVE, NULL, &result, &error), "%s is guarded",
 	       ops->name);
