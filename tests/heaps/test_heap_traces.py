@@ -27,6 +27,13 @@ GENERATED = ("larson", "generational", "power-law", "sawtooth", "fifo", "lifo", 
 SMALL = ("--ram", "48M")  # RAM is touched before it is used: less of it is quicker
 # Rows that do not serve everything, by design: docs/heaps.md. The lab's machine is the recorded one.
 REFUSES = {"page-only": "larger than a page"}
+# A program this small fits the first segment of both, which are the same design there: docs/heaps.md.
+ALIKE_WHEN_SMALL = ["pools", "kmalloc-vmalloc"]
+
+
+def guard(heap):
+    """All that the heap's objects can have."""
+    return "misuse" if "maps" in heap["capabilities"] else "all"
 
 
 def kmemlab(*arguments):
@@ -60,8 +67,8 @@ class HeapTraces(unittest.TestCase):
             self.assertEqual(result["heap"]["held_after_all_frames"], 0, where)
         return result
 
-    def compare(self, trace, runs, *more):
-        """Digests of all heaps, by name."""
+    def compare(self, trace, runs, *more, but=None):
+        """Digests of all heaps, by name. BUT: names that may place alike."""
         digests = {}
         for heap in self.heaps:
             digest = self.replay(trace, heap, *more)["digest"]
@@ -71,7 +78,7 @@ class HeapTraces(unittest.TestCase):
         by_digest = {}
         for name, digest in digests.items():
             by_digest.setdefault(digest, []).append(name)
-        alike = [names for names in by_digest.values() if len(names) > 1]
+        alike = [names for names in by_digest.values() if len(names) > 1 and names != but]
         self.assertEqual(alike, [], f"{trace}: heaps that place alike")
         self.assertGreaterEqual(len(digests), 9)
         return digests
@@ -82,7 +89,7 @@ class HeapTraces(unittest.TestCase):
         self.compare(trace, 1, *SMALL)
         for heap in self.heaps:
             if heap["name"] not in ("null", "page-only"):
-                self.replay(trace, heap, "--guard", "all", "--until", "20000", *SMALL)
+                self.replay(trace, heap, "--guard", guard(heap), "--until", "20000", *SMALL)
 
     @unittest.skipIf(FOLDER, "the committed ones run by themselves")
     def test_a_user_programs_malloc(self):
@@ -90,11 +97,12 @@ class HeapTraces(unittest.TestCase):
         for name in ("mtrace.txt.zst", "wordcount.rep.zst"):
             source, trace = os.path.join(SOURCE, "tests", "data", "import", name), self.path(name)
             kmemlab("import", source, "-o", trace)
-            digests.append(self.compare(trace, 2, "--machine", "pc-512m", *SMALL))
+            digests.append(self.compare(trace, 2, "--machine", "pc-512m", *SMALL,
+                                        but=ALIKE_WHEN_SMALL))
             for heap in self.heaps:
                 if heap["name"] != "page-only":
-                    self.replay(trace, heap, "--machine", "pc-512m", *SMALL, "--guard", "all",
-                                "--check-events", "50")
+                    self.replay(trace, heap, "--machine", "pc-512m", *SMALL, "--guard",
+                                guard(heap), "--check-events", "50")
         # The same program, by two tools.
         self.assertEqual(digests[0].keys(), digests[1].keys())
 
