@@ -27,7 +27,7 @@ GENERATED = ("larson", "generational", "power-law", "sawtooth", "fifo", "lifo", 
 SMALL = ("--ram", "48M")  # RAM is touched before it is used: less of it is quicker
 # Rows that do not serve everything, by design: docs/heaps.md. The lab's machine is the recorded one.
 REFUSES = {"page-only": "larger than a page"}
-# A program this small fits one segment of both, where they cut one chunk after the other: docs/heaps.md.
+# A program this small fits one segment of both, and their lists choose alike there: docs/heaps.md.
 ALIKE_WHEN_SMALL = ["pools", "kmalloc-vmalloc"]
 
 
