@@ -546,9 +546,9 @@ static int check_magazine(const struct size_classes *h, const struct size_magazi
 		return heap_found(t->v, 7, m, "a magazine has its room and no more objects");
 	for (uint32_t i = 0; i < m->count; i++) {
 		const struct span *s = span_of_bit(m->spare[i]);
-		unsigned slot = span_slot_of_bit(m->spare[i]);
-		if (!heap_pages_possible(&h->pool.pages, s) || slot >= s->slots ||
-		    s->kind != size_class || span_of(&h->pool, s->base) != s)
+		if (!heap_pages_possible(&h->pool.pages, s) ||
+		    span_slot_of_bit(m->spare[i]) >= s->slots || s->kind != size_class ||
+		    span_of(&h->pool, s->base) != s)
 			return heap_found(t->v, 7, &m->spare[i],
 					  "a magazine's objects are of its class");
 		t->drawn--;
