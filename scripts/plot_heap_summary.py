@@ -6,10 +6,9 @@ plot_heap_summary.py EXPERIMENT_DIR -o FILE.png
 import sys
 from pathlib import Path
 
-from kmemlab_plots import bars, command, figures, ranking, style, wording
+from kmemlab_plots import bars, command, figures, ranking, wording
 from kmemlab_plots.experiment import HEAPS, Experiment
 from kmemlab_plots.figures import Quantity
-from kmemlab_plots.series import ranking_notes, source_line
 
 HEADING = "Side by side"
 SCENARIOS_A_PAGE = 6
@@ -53,12 +52,7 @@ def finding(experiment: Experiment) -> str:
 
 
 def plot(experiment: Experiment, output: Path) -> None:
-    style.setup()
-    head = style.Head(
-        finding(experiment), "Totals of whole runs. Shorter is better, but for throughput."
-        + ranking_notes(experiment, placement=False), (), experiment.problems(),
-        source_line(experiment, "run.json", "latency.csv", "events.csv"))
-    style.save(bars.draw(head, experiment, COLUMNS), output)
+    bars.totals(finding(experiment), experiment, COLUMNS, output)
 
 
 if __name__ == "__main__":

@@ -260,7 +260,7 @@ static bool next_event(struct trial *trial, struct event *event)
 		*event = g_array_index(trial->events, struct event, trial->now);
 		return true;
 	}
-	if (trial->counts.operations >= trial->wanted)
+	if (trial->counts.common.operations >= trial->wanted)
 		return false;
 	*event = random_event(trial);
 	event->cpu = (uint16_t)random_below(&trial->random, trial->machine->config->cpus);
@@ -329,7 +329,7 @@ static void do_event(struct trial *trial, const struct event *event)
 		fail(trial, "refused: an event of kind %u of process %u, outcome %u", event->kind,
 		     event->task, outcome);
 	if (outcome == PROCESS_FAILED) {
-		trial->counts.unserved++;
+		trial->counts.common.unserved++;
 		if (lab->refusals == refusals)
 			fail(trial,
 			     "memory: event of kind %u fails, and every frame asked for came",
@@ -339,7 +339,7 @@ static void do_event(struct trial *trial, const struct event *event)
 			model_apply(trial->model,
 				    &(struct event){ .kind = EVENT_EXIT, .task = event->task });
 	}
-	trial->counts.operations++;
+	trial->counts.common.operations++;
 }
 
 static void run_events(void *argument)
@@ -592,19 +592,20 @@ static bool report_failure(const struct cell *cell, struct trial *trial,
 	const GArray *list = trial->events ? trial->events : trial->made;
 	struct shrink shrink = { list_fails, simpler, (void *)(uintptr_t)cell, SHRINK_TRIALS };
 
-	report->failed = true;
-	report->where = cell_name(cell);
-	report->from = list->len;
-	report->message = g_steal_pointer(&trial->message);
+	report->common.failed = true;
+	report->common.where = cell_name(cell);
+	report->common.from = list->len;
+	report->common.message = g_steal_pointer(&trial->message);
 	if (config->trace || !config->output)
 		return true;
-	GArray *left = shrink_list(&shrink, list, &report->trials);
-	report->lines = g_ptr_array_new_with_free_func(g_free);
+	GArray *left = shrink_list(&shrink, list, &report->common.trials);
+	report->common.lines = g_ptr_array_new_with_free_func(g_free);
 	for (guint i = 0; i < left->len; i++)
-		g_ptr_array_add(report->lines, event_text(&g_array_index(left, struct event, i)));
-	report->trace = config->output;
+		g_ptr_array_add(report->common.lines,
+				event_text(&g_array_index(left, struct event, i)));
+	report->common.trace = config->output;
 	bool fine = save(cell, left, config->output, error);
-	report->command = again(cell, config->output);
+	report->common.command = again(cell, config->output);
 	g_array_unref(left);
 	return fine;
 }
@@ -613,11 +614,11 @@ static bool report_failure(const struct cell *cell, struct trial *trial,
 
 static void add_counts(struct check_space_report *report, const struct trial *trial)
 {
-	report->configurations++;
-	report->operations += trial->counts.operations;
+	report->common.configurations++;
+	report->common.operations += trial->counts.common.operations;
 	report->touches += trial->counts.touches;
 	report->faults += trial->counts.faults;
-	report->unserved += trial->counts.unserved;
+	report->common.unserved += trial->counts.common.unserved;
 	report->refused_touches += trial->counts.refused_touches;
 	report->large += trial->counts.large;
 }
@@ -639,7 +640,7 @@ static bool try_cell(struct cell *cell, const GArray *events, struct check_space
 	bool fine = true;
 	if (!trial_run(&trial, &refusal)) {
 		/* A technique that does not exist in this mode is no failure of it. */
-		report->refused++;
+		report->common.refused++;
 		g_clear_error(&refusal);
 	} else {
 		add_counts(report, &trial);
@@ -687,7 +688,7 @@ static bool try_modes(const struct check_space_config *config, const char *table
 				continue;
 			if (!try_cell(&cell, events, report, error))
 				return false;
-			if (report->failed)
+			if (report->common.failed)
 				return true;
 		}
 	}
@@ -704,7 +705,7 @@ static bool try_all(const struct check_space_config *config, const GArray *event
 				continue;
 			if (!try_modes(config, (*t)->name, (*s)->name, events, report, error))
 				return false;
-			if (report->failed)
+			if (report->common.failed)
 				return true;
 		}
 	return true;
@@ -737,12 +738,4 @@ bool check_spaces(const struct check_space_config *config, struct check_space_re
 	if (events)
 		g_array_unref(events);
 	return fine;
-}
-
-void check_space_report_clear(struct check_space_report *report)
-{
-	g_clear_pointer(&report->where, g_free);
-	g_clear_pointer(&report->message, g_free);
-	g_clear_pointer(&report->command, g_free);
-	g_clear_pointer(&report->lines, g_ptr_array_unref);
 }

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "sim/check.h"
 #include "sim/kernel.h"
 
 struct check_space_config {
@@ -32,23 +33,14 @@ struct check_space_config {
 };
 
 struct check_space_report {
-	uint64_t configurations, refused;
-	uint64_t operations, touches, faults, unserved; /* done; served or refused; no memory */
+	struct check_report common; /* operations: those done; lines: events */
+	uint64_t touches, faults;   /* served or refused */
 	uint64_t refused_touches;
 	uint64_t large; /* large pages mapped */
-	bool failed;
-	char *where;	  /* configuration */
-	char *message;	  /* what is wrong */
-	GPtrArray *lines; /* the events left, in words */
-	guint from;
-	unsigned trials;
-	const char *trace;
-	char *command;
 };
 
-/* LAB_ERROR_USAGE for names and settings. To be cleared either way. */
+/* LAB_ERROR_USAGE for names and settings. To be cleared either way: check_report_clear(). */
 bool check_spaces(const struct check_space_config *config, struct check_space_report *report,
 		  GError **error);
-void check_space_report_clear(struct check_space_report *report);
 
 #endif

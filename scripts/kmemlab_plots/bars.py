@@ -5,6 +5,7 @@ logarithmic above.
 """
 
 import math
+from pathlib import Path
 from typing import Optional, Sequence
 
 from matplotlib.axes import Axes
@@ -13,6 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from kmemlab_plots import figures, ranking, style, wording
 from kmemlab_plots.experiment import Experiment
 from kmemlab_plots.figures import Quantity
+from kmemlab_plots.series import ranking_notes, source_line
 from kmemlab_plots.statistics import Spread
 
 # A figure, its scale on the axis, and whether who does not compete is drawn as strongly.
@@ -41,6 +43,16 @@ def draw(head: style.Head, experiment: Experiment, columns: Sequence[Column]):
     for panel, (quantity, _, _) in zip(axes[-1], columns):
         panel.set_xlabel(quantity.label)
     return fig
+
+
+def totals(finding: str, experiment: Experiment, columns: Sequence[Column], output: Path) -> None:
+    """A page of nothing but bars."""
+    style.setup()
+    head = style.Head(
+        finding, "Totals of whole runs. Shorter is better, but for throughput."
+        + ranking_notes(experiment, placement=False), (), experiment.problems(),
+        source_line(experiment, "run.json", "latency.csv", "events.csv"))
+    style.save(draw(head, experiment, columns), output)
 
 
 def _draw(axes: Axes, experiment: Experiment, scenario: str, column: Column) -> None:

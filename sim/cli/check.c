@@ -20,14 +20,15 @@ struct options {
 	gboolean explore;
 };
 
-static void print_failure(const struct check_report *report)
+/* WHAT its lines are. */
+static void print_failure(const struct check_report *report, const char *what)
 {
 	guint shown = report->lines ? MIN(report->lines->len, CHECK_TEXT_OPS_MAX) : 0;
 
 	printf("  %s\n  on %s\n", report->message, report->where);
 	if (!report->lines)
 		return;
-	printf("  %u operations, shrunk from %u in %u trials:\n", report->lines->len, report->from,
+	printf("  %u %s, shrunk from %u in %u trials:\n", report->lines->len, what, report->from,
 	       report->trials);
 	for (guint i = 0; i < shown; i++)
 		printf("    %3u  %s\n", i, (const char *)g_ptr_array_index(report->lines, i));
@@ -43,7 +44,7 @@ static void print_report(const char *name, const struct check_report *report, bo
 	       name, report->failed ? "FAILED" : "ok    ", report->configurations, report->refused,
 	       report->operations, report->unserved, native_only ? ", native pass only" : "");
 	if (report->failed)
-		print_failure(report);
+		print_failure(report, "operations");
 	fflush(stdout);
 }
 
@@ -203,24 +204,15 @@ static int check_all(const struct options *options)
 
 static void print_space_report(const struct check_space_report *report)
 {
+	const struct check_report *common = &report->common;
+
 	printf("%s  %" G_GUINT64_FORMAT " configurations (%" G_GUINT64_FORMAT
 	       " refused), %" G_GUINT64_FORMAT " operations, %" G_GUINT64_FORMAT
 	       " touches, %" G_GUINT64_FORMAT " faults, %" G_GUINT64_FORMAT " unserved\n",
-	       report->failed ? "FAILED" : "ok    ", report->configurations, report->refused,
-	       report->operations, report->touches, report->faults, report->unserved);
-	if (!report->failed)
-		return;
-	printf("  %s\n  on %s\n", report->message, report->where);
-	if (!report->lines)
-		return;
-	guint shown = MIN(report->lines->len, CHECK_TEXT_OPS_MAX);
-	printf("  %u events, shrunk from %u in %u trials:\n", report->lines->len, report->from,
-	       report->trials);
-	for (guint i = 0; i < shown; i++)
-		printf("    %3u  %s\n", i, (const char *)g_ptr_array_index(report->lines, i));
-	if (shown < report->lines->len)
-		printf("    ... and %u more\n", report->lines->len - shown);
-	printf("  trace: %s\n  again: %s\n", report->trace, report->command);
+	       common->failed ? "FAILED" : "ok    ", common->configurations, common->refused,
+	       common->operations, report->touches, report->faults, common->unserved);
+	if (common->failed)
+		print_failure(common, "events");
 }
 
 static int check_space(const struct options *options, const char *trace)
@@ -243,11 +235,11 @@ static int check_space(const struct options *options, const char *trace)
 
 	if (check_spaces(&config, &report, &error)) {
 		print_space_report(&report);
-		code = report.failed ? CLI_CHECK_FAILED : CLI_OK;
+		code = report.common.failed ? CLI_CHECK_FAILED : CLI_OK;
 	} else {
 		code = cli_fail(error);
 	}
-	check_space_report_clear(&report);
+	check_report_clear(&report.common);
 	return code;
 }
 

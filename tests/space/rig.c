@@ -29,9 +29,10 @@ static void on_probe(void *context, const struct probe_finding *finding)
 	on_report(context, finding->kind, finding->frame, finding->message);
 }
 
-static void want(bool done, GError *error)
+/* By address: DONE may be what sets it. */
+static void want(bool done, GError **error)
 {
-	ck_assert_msg(done, "%s", error ? error->message : "no reason");
+	ck_assert_msg(done, "%s", *error ? (*error)->message : "no reason");
 }
 
 static void make_tlb_large(struct machine_config *config, unsigned sets)
@@ -97,7 +98,7 @@ struct rig *rig_new(const struct rig_config *c)
 					&error) &&
 		     machine_config_resize(rig->config, c->ram_bytes ? c->ram_bytes : 32u << 20,
 					   &error),
-	     error);
+	     &error);
 	rig->config->cpus = c->cpus ? c->cpus : 1;
 	rig->config->stale_check = true;
 	if (c->no_pse)
@@ -106,14 +107,14 @@ struct rig *rig_new(const struct rig_config *c)
 			  machine_config_set(rig->config, "leaf", "4K", NULL));
 	if (c->large_tlb)
 		make_tlb_large(rig->config, c->tlb_sets ? c->tlb_sets : 256);
-	want(space_choice_find(&rig->choice, c->tables, c->spaces, &error), error);
+	want(space_choice_find(&rig->choice, c->tables, c->spaces, &error), &error);
 	char **settings = g_strsplit(c->setting ? c->setting : "", " ", 0);
 	for (char **at = settings; *at; at++)
-		want(space_choice_set(&rig->choice, *at, &error), error);
+		want(space_choice_set(&rig->choice, *at, &error), &error);
 	g_strfreev(settings);
 	rig->machine = machine_new(rig->config, &error);
-	want(rig->machine != NULL, error);
-	want(space_lab_make_room(rig->machine, frames, &rig->choice, c->pass, &error), error);
+	want(rig->machine != NULL, &error);
+	want(space_lab_make_room(rig->machine, frames, &rig->choice, c->pass, &error), &error);
 	machine_enter(rig->machine);
 	if (c->pass == PASS_PROBED) {
 		struct probe watched = probe;
@@ -124,7 +125,7 @@ struct rig *rig_new(const struct rig_config *c)
 	frame_config_defaults(frames, &frame_config);
 	frame_config.cpus = rig->config->cpus;
 	want(machine_boot(rig->machine, kernels[c->pass].boot, frames, &frame_config, &error),
-	     error);
+	     &error);
 	boot_books(rig);
 	probe_phase(PROBE_OFF, NULL);
 	if (c->pass == PASS_PROBED)

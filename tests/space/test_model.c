@@ -13,41 +13,12 @@
 #include <string.h>
 
 #include "sim/check_space.h"
+#include "tests/space/cells.h"
 
 static const uint64_t normal_total = 200000;
 static const uint64_t slow_total = 10000000;
 static bool slow;
 
-static const struct {
-	const char *tables, *mode;
-} cells[] = {
-	{ "direct", "32" },
-	{ "direct", "pae" },
-	{ "direct", "4level" },
-	{ "direct", "5level" },
-	{ "recursive", "32" },
-	{ "recursive", "pae" },
-	{ "recursive", "4level" },
-	{ "foreign", "32" },
-	{ "foreign", "pae" },
-	{ "foreign", "4level" },
-	{ "window", "32" },
-	{ "window", "pae" },
-	{ "window", "4level" },
-	{ "window", "5level" },
-	{ "directories", "32" },
-	{ "directories", "pae" },
-	{ "directories", "4level" },
-	{ "directories", "5level" },
-	{ "pool", "32" },
-	{ "pool", "pae" },
-	{ "pool", "4level" },
-	{ "pool", "5level" },
-	{ "preallocated", "32" },
-	{ "preallocated", "pae" },
-	{ "preallocated", "4level" },
-	{ "preallocated", "5level" },
-};
 #define CELLS (int)(sizeof(cells) / sizeof(cells[0]))
 
 #define WINDOW_PART 400
@@ -90,21 +61,21 @@ static void run(int cell, const char *spaces, const char *setting, enum kernel_p
 	config.pass[pass] = true;
 	if (!check_spaces(&config, &report, &error))
 		ck_abort_msg("%s", error->message);
-	if (report.failed) {
-		printf("# %s\n# %s\n", report.where, report.message);
-		for (guint i = 0; report.lines && i < report.lines->len; i++)
-			printf("#   %s\n", (char *)g_ptr_array_index(report.lines, i));
+	if (report.common.failed) {
+		printf("# %s\n# %s\n", report.common.where, report.common.message);
+		for (guint i = 0; report.common.lines && i < report.common.lines->len; i++)
+			printf("#   %s\n", (char *)g_ptr_array_index(report.common.lines, i));
 		fflush(stdout);
 	}
-	ck_assert_msg(!report.failed, "%s: %s", report.where, report.message);
-	ck_assert_msg(report.refused == 0, "%s %s is refused", cells[cell].tables,
+	ck_assert_msg(!report.common.failed, "%s: %s", report.common.where, report.common.message);
+	ck_assert_msg(report.common.refused == 0, "%s %s is refused", cells[cell].tables,
 		      cells[cell].mode);
-	ck_assert_uint_ge(report.operations, operations);
+	ck_assert_uint_ge(report.common.operations, operations);
 	ck_assert_uint_gt(report.refused_touches, 0);
 	if (operations >= LARGE_SURELY &&
 	    (strcmp(spaces, "process") == 0 || strcmp(spaces, "large") == 0))
 		ck_assert_uint_gt(report.large, 0);
-	check_space_report_clear(&report);
+	check_report_clear(&report.common);
 }
 
 START_TEST(contents_are_the_model_s_under_every_system)
