@@ -16,9 +16,12 @@ enum { MOST_PARTS = 64, MOST_KINDS = 32 };
 /* The eight bytes of an event from its kind on: kind, flags, CPU, task. */
 enum { HEAD = offsetof(struct event, kind) };
 
-/* How stored numbers are fetched: the usual layouts one by one in the loop that needs them, the
- * others through an array. */
-enum feed { FEED_ARRAY = 0, FEED_PLANES_1, FEED_PLANES_2, FEED_PLANES_3, FEED_LENGTHS };
+/* How stored numbers are fetched: those of lengths one by one in the loop that needs them, the
+ * others through an array; of narrow planes it has the differences that a predictor wants. */
+enum feed { FEED_ARRAY = 0, FEED_STEPS, FEED_LENGTHS };
+
+/* Planes are narrow up to this width, if their low is small: numbers have 32 bits. */
+enum { NARROW = 3 };
 
 struct cursor {
 	struct trace_part part;
@@ -73,6 +76,7 @@ struct trace_decoder {
 	uint8_t kind[TRACE_BATCH] __attribute__((aligned(16)));
 	uint16_t shape_number[TRACE_BATCH], actor_number[TRACE_BATCH];
 	uint64_t value[TRACE_BATCH];
+	int32_t step[TRACE_BATCH];
 	uint64_t newest[TRACE_BATCH + 1]; /* handles, before each event */
 	uint64_t slots[MOST_PARTS][TRACE_SLOTS];
 };
@@ -172,15 +176,16 @@ static bool check_numbers(const struct cursor *cursor, GError **error)
 {
 	const uint8_t *p = cursor->data;
 	size_t count = cursor->part.count;
-	unsigned most = 0;
+	uint8_t most_of_one = 0; /* as narrow as they are: a vector of them at a time */
+	uint16_t most_of_two = 0;
 
 	if (cursor->part.width == 1)
 		for (size_t i = 0; i < count; i++)
-			most = MAX(most, p[i]);
+			most_of_one = MAX(most_of_one, p[i]);
 	if (cursor->part.width == 2)
 		for (size_t i = 0; i < count; i++)
-			most = MAX(most, p[i] | (unsigned)p[i + count] << 8);
-	return most < cursor->part.low ||
+			most_of_two = MAX(most_of_two, (uint16_t)(p[i] | p[i + count] << 8));
+	return MAX(most_of_one, most_of_two) < cursor->part.low ||
 	       fail(error, cursor,
 		    cursor->part.coding == CODING_IMAGES ? "a number of an image is out of range"
 							 : "a number of a value is out of range");
@@ -188,13 +193,13 @@ static bool check_numbers(const struct cursor *cursor, GError **error)
 
 static bool check_lengths(const struct cursor *cursor, GError **error)
 {
-	uint64_t sum = 0;
+	uint32_t sum = 0; /* of at most TRACE_BLOCK_EVENTS bytes */
 	uint8_t most = 0;
 
-	for (uint32_t i = 0; i < cursor->part.count; i++) {
+	for (uint32_t i = 0; i < cursor->part.count; i++)
 		sum += cursor->lengths[i];
+	for (uint32_t i = 0; i < cursor->part.count; i++)
 		most = MAX(most, cursor->lengths[i]);
-	}
 	if (most > sizeof(uint64_t) || sum > (size_t)(cursor->end - cursor->data))
 		return fail(error, cursor, "a length is out of range");
 	return sum == (size_t)(cursor->end - cursor->data) ||
@@ -217,8 +222,10 @@ static enum feed choose_feed(const struct cursor *cursor)
 		return FEED_ARRAY;
 	if (part->coding == CODING_LENGTHS)
 		return FEED_LENGTHS;
-	return part->coding == CODING_PLANES && part->width >= 1 && part->width <= 3
-		       ? FEED_PLANES_1 + (part->width - 1)
+	return part->coding == CODING_PLANES && part->width <= NARROW &&
+			       part->predictor != PREDICT_NOTHING &&
+			       part->low <= UINT32_MAX - ((1u << 8 * NARROW) - 1)
+		       ? FEED_STEPS
 		       : FEED_ARRAY;
 }
 
@@ -335,6 +342,16 @@ bool trace_decoder_start(struct trace_decoder *decoder, const uint8_t *raw, uint
 
 /* ---- numbers out of bytes ---- */
 
+static inline uint64_t unzigzag(uint64_t x)
+{
+	return (x >> 1) ^ (0 - (x & 1));
+}
+
+static inline int32_t unzigzag32(uint32_t x)
+{
+	return (int32_t)((x >> 1) ^ (0 - (x & 1)));
+}
+
 /* x[i] = the number whose bytes stand at the same place in each plane. */
 static void read_planes(const struct cursor *cursor, unsigned n, uint64_t *x)
 {
@@ -363,6 +380,33 @@ static void read_planes(const struct cursor *cursor, unsigned n, uint64_t *x)
 			x[i] |= (uint64_t)p[i + byte * plane] << 8 * byte;
 }
 
+/* step[i] = stored number i, its sign unfolded, of narrow planes. A vector of them at a time. */
+static void read_steps(const struct cursor *cursor, unsigned n, int32_t *restrict step)
+{
+	const uint8_t *first = cursor->data + cursor->done;
+	const uint8_t *second = first + cursor->part.count, *third = second + cursor->part.count;
+	uint32_t low = (uint32_t)cursor->part.low;
+
+	switch (cursor->part.width) {
+	case 0:
+		for (unsigned i = 0; i < n; i++)
+			step[i] = unzigzag32(low);
+		break;
+	case 1:
+		for (unsigned i = 0; i < n; i++)
+			step[i] = unzigzag32(low + first[i]);
+		break;
+	case 2:
+		for (unsigned i = 0; i < n; i++)
+			step[i] = unzigzag32(low + (first[i] | (uint32_t)second[i] << 8));
+		break;
+	default:
+		for (unsigned i = 0; i < n; i++)
+			step[i] = unzigzag32(low + (first[i] | (uint32_t)second[i] << 8 |
+						    (uint32_t)third[i] << 16));
+	}
+}
+
 /* x[i] = stored number i of one of the layouts that are rare. */
 static void read_array(const struct cursor *cursor, unsigned n, uint64_t *x)
 {
@@ -379,10 +423,10 @@ static void read_array(const struct cursor *cursor, unsigned n, uint64_t *x)
 
 /* Stored numbers on their way to a loop. */
 struct source {
-	const uint8_t *at, *length;
-	size_t plane;
-	uint64_t low;
-	const uint64_t *x; /* FEED_ARRAY */
+	const uint8_t *at, *length; /* FEED_LENGTHS */
+	uint64_t low;		    /* the same */
+	const uint64_t *x;	    /* FEED_ARRAY */
+	const int32_t *step;	    /* FEED_STEPS */
 };
 
 static inline __attribute__((always_inline)) uint64_t fetch(struct source *from, enum feed feed,
@@ -393,30 +437,20 @@ static inline __attribute__((always_inline)) uint64_t fetch(struct source *from,
 		0xffffffff, 0xffffffffff, 0xffffffffffff, 0xffffffffffffff,
 		UINT64_MAX
 	};
-	const uint8_t *at = from->at;
-	uint64_t number;
-
-	switch (feed) {
-	case FEED_PLANES_1:
-		return from->low + at[i];
-	case FEED_PLANES_2:
-		return from->low + (at[i] | (uint64_t)at[i + from->plane] << 8);
-	case FEED_PLANES_3:
-		return from->low + (at[i] | (uint64_t)at[i + from->plane] << 8 |
-				    (uint64_t)at[i + 2 * from->plane] << 16);
-	case FEED_LENGTHS:
-		number = trace_get64(at) & masks[from->length[i]];
+	if (feed == FEED_LENGTHS) {
+		uint64_t number = trace_get64(from->at) & masks[from->length[i]];
 		from->at += from->length[i];
 		return from->low + number;
-	case FEED_ARRAY:
-		break;
 	}
 	return from->x[i];
 }
 
-static inline uint64_t unzigzag(uint64_t x)
+/* What is to be added to a predicted value, but for the scale. */
+static inline __attribute__((always_inline)) uint64_t difference(struct source *from,
+								 enum feed feed, unsigned i)
 {
-	return (x >> 1) ^ (0 - (x & 1));
+	return feed == FEED_STEPS ? (uint64_t)(int64_t)from->step[i]
+				  : unzigzag(fetch(from, feed, i));
 }
 
 /* Where values go: into a field of 64 bits of the set's events, or back where they came from. */
@@ -456,7 +490,7 @@ predict_by_slot(struct cursor *cursor, struct source *from, enum feed feed, cons
 			slot = now;
 			last = cursor->slot[slot];
 		}
-		last += unzigzag(fetch(from, feed, i)) * scale;
+		last += difference(from, feed, i) * scale;
 		put(sink, way, i, last);
 	}
 	cursor->slot[slot] = last;
@@ -485,7 +519,7 @@ predict(struct cursor *cursor, struct source *from, enum feed feed, const uint64
 		break;
 	case PREDICT_LAST:
 		for (unsigned i = 0; i < n; i++) {
-			last += unzigzag(fetch(from, feed, i)) * scale;
+			last += difference(from, feed, i) * scale;
 			put(sink, way, i, last);
 		}
 		cursor->last = last;
@@ -499,7 +533,7 @@ predict(struct cursor *cursor, struct source *from, enum feed feed, const uint64
 	case PREDICT_NEWEST:
 		for (unsigned i = 0; i < n; i++)
 			put(sink, way, i,
-			    newest[sink->index[i]] + unzigzag(fetch(from, feed, i)) * scale);
+			    newest[sink->index[i]] + difference(from, feed, i) * scale);
 		break;
 	}
 }
@@ -522,30 +556,26 @@ static void scatter(struct event *events, const struct members *set,
 }
 
 /* One loop for each layout. */
-static inline __attribute__((always_inline)) void
-put_long(struct cursor *cursor, const uint64_t *newest, const uint64_t *x, const struct sink *sink,
-	 unsigned n, enum way way)
+static inline __attribute__((always_inline)) void put_long(struct trace_decoder *decoder,
+							   struct cursor *cursor,
+							   const struct sink *sink, unsigned n,
+							   enum way way)
 {
+	const uint64_t *newest = decoder->newest;
 	struct source from = { .at = cursor->data,
 			       .length = cursor->lengths + cursor->done,
-			       .plane = cursor->part.count,
 			       .low = cursor->part.low,
-			       .x = x };
+			       .x = decoder->value,
+			       .step = decoder->step };
 
-	if (cursor->feed != FEED_LENGTHS)
-		from.at += cursor->done;
 	switch (cursor->feed) {
 	case FEED_ARRAY:
+		read_array(cursor, n, decoder->value);
 		predict(cursor, &from, FEED_ARRAY, newest, sink, n, way);
 		break;
-	case FEED_PLANES_1:
-		predict(cursor, &from, FEED_PLANES_1, newest, sink, n, way);
-		break;
-	case FEED_PLANES_2:
-		predict(cursor, &from, FEED_PLANES_2, newest, sink, n, way);
-		break;
-	case FEED_PLANES_3:
-		predict(cursor, &from, FEED_PLANES_3, newest, sink, n, way);
+	case FEED_STEPS:
+		read_steps(cursor, n, decoder->step);
+		predict(cursor, &from, FEED_STEPS, newest, sink, n, way);
 		break;
 	case FEED_LENGTHS:
 		predict(cursor, &from, FEED_LENGTHS, newest, sink, n, way);
@@ -568,6 +598,8 @@ static void put_short(struct trace_decoder *decoder, struct cursor *cursor, stru
 		for (unsigned i = 0; i < set->count; i++)
 			x[i] = fetch(&from, FEED_LENGTHS, i);
 		cursor->data = from.at;
+	} else {
+		read_array(cursor, set->count, x);
 	}
 	from.x = x;
 	predict(cursor, &from, FEED_ARRAY, decoder->newest, &sink, set->count, WAY_BACK);
@@ -579,14 +611,12 @@ static void put_values(struct trace_decoder *decoder, struct cursor *cursor, str
 {
 	struct sink sink = { out, set->index, (uint8_t *)out + cursor->column->offset, NULL };
 
-	if (cursor->feed == FEED_ARRAY && cursor->part.coding != CODING_LENGTHS)
-		read_array(cursor, set->count, decoder->value);
 	if (cursor->column->bytes < sizeof(uint64_t))
 		put_short(decoder, cursor, out, set);
 	else if (set == &decoder->all)
-		put_long(cursor, decoder->newest, decoder->value, &sink, set->count, WAY_ALL);
+		put_long(decoder, cursor, &sink, set->count, WAY_ALL);
 	else
-		put_long(cursor, decoder->newest, decoder->value, &sink, set->count, WAY_SOME);
+		put_long(decoder, cursor, &sink, set->count, WAY_SOME);
 }
 
 /* ---- a batch ---- */
@@ -687,15 +717,17 @@ static const struct members *members_of(struct trace_decoder *decoder, uint32_t 
 	return set;
 }
 
-/* newest[i] = the handle that the last allocation before event i gave out. */
+/* newest[i] = the handle that the last allocation before event i gave out. Without a branch: which
+ * events are allocations is hard to guess. */
 static void learn_newest(struct trace_decoder *decoder, struct cursor *cursor,
 			 const struct event *out)
 {
 	const uint32_t gives = 1u << EVENT_FRAME_ALLOC | 1u << EVENT_HEAP_ALLOC;
 	uint64_t newest = cursor->last;
 	for (unsigned i = 0; i < decoder->all.count; i++) {
+		uint64_t given = 0 - (uint64_t)(gives >> decoder->kind[i] & 1);
 		decoder->newest[i] = newest;
-		newest = gives >> decoder->kind[i] & 1 ? out[i].u.frame.handle : newest;
+		newest = (newest & ~given) | (out[i].u.frame.handle & given);
 	}
 	cursor->last = newest;
 }
