@@ -39,8 +39,13 @@ struct demand;
 struct demand *demand_new(unsigned huge_order);
 void demand_free(struct demand *demand);
 
-/* A request of REQUESTED frames by TASK at that fill level, and the block that it got: FRAMES from
- * FIRST on; 0 frames: it failed. NS: what it took; 0: not timed. Cost: a look-up by task. */
+bool demand_is_huge(const struct demand *demand, uint64_t requested);
+/* A request by TASK that is not huge got a block: FRAMES > 0 from FIRST on. Cost: a look-up by
+ * task.
+ */
+void demand_served(struct demand *demand, uint32_t task, uint64_t first, uint64_t frames);
+/* Any request, of REQUESTED frames by TASK at that fill level, and the block that it got: FRAMES
+ * from FIRST on; 0 frames: it failed. NS: what it took; 0: not timed. Cost: a look-up by task. */
 void demand_request(struct demand *demand, uint32_t task, uint64_t requested, double fill_percent,
 		    uint64_t first, uint64_t frames, uint64_t ns);
 

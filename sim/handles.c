@@ -5,8 +5,6 @@
 #include "sim/lab.h"
 #include "sim/ledger.h"
 
-#define HANDLES_FRAMES_MAX (1u << 31) /* of one request (alloc/frame/frame.h) */
-
 bool handles_grow(struct handles *handles, uint64_t count, GError **error)
 {
 	uint64_t known = handles->entry ? handles->count + 1 : 0;
@@ -46,26 +44,9 @@ void handles_fini(struct handles *handles)
 	g_clear_pointer(&handles->entry, g_free);
 }
 
-const char *handles_request_problem(const struct event *event)
+void handles_forget_parts(struct handles *handles, uint64_t number)
 {
-	uint32_t frames = event->u.frame.frames, align = event->u.frame.align_frames;
-
-	if (event->u.frame.handle == 0)
-		return "an allocation without a handle";
-	if (frames == 0 || frames > HANDLES_FRAMES_MAX)
-		return "an allocation of no frames, or of more than 2^31";
-	if (align & (align - 1))
-		return "an alignment that is no power of two";
-	if (event->u.frame.zone >= EVENT_ZONES || event->u.frame.mobility >= EVENT_MOBILITIES)
-		return "an allocation in no known zone or of no known mobility";
-	return NULL;
-}
-
-void handles_gone(struct handles *handles, uint64_t number)
-{
-	handles->entry[number].state = HANDLE_GONE;
-	if (g_hash_table_size(handles->parts))
-		g_hash_table_remove(handles->parts, &number);
+	handles->cut -= g_hash_table_remove(handles->parts, &number);
 }
 
 static GByteArray *parts_of(struct handles *handles, uint64_t number)
@@ -77,6 +58,7 @@ static GByteArray *parts_of(struct handles *handles, uint64_t number)
 		g_byte_array_set_size(parts, handles->entry[number].requested);
 		memset(parts->data, 0, parts->len);
 		g_hash_table_insert(handles->parts, g_memdup2(&number, sizeof(number)), parts);
+		handles->cut++;
 	}
 	return parts;
 }
@@ -99,7 +81,8 @@ void handles_live_runs(const struct handles *handles, uint64_t number, handles_v
 		       void *context)
 {
 	const struct handle *handle = &handles->entry[number];
-	const GByteArray *parts = g_hash_table_lookup(handles->parts, &number);
+	const GByteArray *parts =
+		handles->cut ? g_hash_table_lookup(handles->parts, &number) : NULL;
 	uint32_t at = 0;
 
 	while (parts && at < handle->requested) {

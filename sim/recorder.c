@@ -34,8 +34,9 @@ struct recorder {
 	double *values;
 	GArray *recorded; /* struct recorded, by event */
 	guint next_recorded;
-	GArray *slow; /* struct slow */
-	uint64_t total_operations, total_ns;
+	GArray *slow;		   /* struct slow */
+	const struct timer *timer; /* NULL: not timed */
+	struct recorder_stamps stamps;
 	uint64_t lab_faults;
 	struct histogram *by_fill[DEMAND_BINS];
 	struct histogram *histogram[OPERATIONS][RECORDER_ORDERS][RECORDER_CPUS_MAX];
@@ -51,6 +52,10 @@ struct recorder *recorder_new(const struct recorder_config *config, struct resul
 	recorder->values = g_new0(double, metrics_count());
 	recorder->recorded = g_array_new(FALSE, TRUE, sizeof(struct recorded));
 	recorder->slow = g_array_new(FALSE, TRUE, sizeof(struct slow));
+	recorder->timer = config->time ? timer_get() : NULL;
+	/* Touched now: later that would be a page fault among what is timed. */
+	memset(&recorder->stamps, 0, sizeof(recorder->stamps));
+	recorder->stamps.recorder = recorder;
 	return recorder;
 }
 
@@ -243,16 +248,24 @@ static void tick_slow(struct recorder *recorder, uint64_t event, uint64_t time_n
 	}
 }
 
-void recorder_tick(struct recorder *recorder, uint64_t event, uint64_t time_ns)
+void recorder_due(const struct recorder *recorder, uint64_t *event, uint64_t *time_ns)
 {
+	*event = *time_ns = UINT64_MAX;
 	if (!recorder)
 		return;
-	bool snapshot =
-		recorder->next_recorded < recorder->recorded->len &&
-		g_array_index(recorder->recorded, struct recorded, recorder->next_recorded).event <=
-			event;
-	if (event < recorder->next_sample_event && time_ns < recorder->next_sample_ns &&
-	    event < recorder->next_map_event && !snapshot)
+	if (recorder->next_recorded < recorder->recorded->len)
+		*event = g_array_index(recorder->recorded, struct recorded, recorder->next_recorded)
+				 .event;
+	*event = MIN(*event, MIN(recorder->next_sample_event, recorder->next_map_event));
+	*time_ns = recorder->next_sample_ns;
+}
+
+void recorder_tick(struct recorder *recorder, uint64_t event, uint64_t time_ns)
+{
+	uint64_t due_event, due_ns;
+
+	recorder_due(recorder, &due_event, &due_ns);
+	if (!recorder || (event < due_event && time_ns < due_ns))
 		return;
 	uint64_t before = timer_minor_faults();
 	tick_slow(recorder, event, time_ns);
@@ -340,8 +353,8 @@ static struct histogram *new_histogram(struct recorder *recorder)
 	return histogram;
 }
 
-void recorder_latency(struct recorder *recorder, unsigned operation, unsigned order, unsigned cpu,
-		      uint64_t event, uint64_t ns)
+static inline void book_latency(struct recorder *recorder, unsigned operation, unsigned order,
+				unsigned cpu, uint64_t event, uint64_t ns)
 {
 	struct histogram **histogram =
 		&recorder->histogram[operation][order][MIN(cpu, RECORDER_CPUS_MAX - 1)];
@@ -349,8 +362,6 @@ void recorder_latency(struct recorder *recorder, unsigned operation, unsigned or
 	if (!*histogram)
 		*histogram = new_histogram(recorder);
 	histogram_add(*histogram, ns);
-	recorder->total_operations++;
-	recorder->total_ns += ns;
 	if (ns >= recorder->config.slow_threshold_ns && recorder->slow->len < RECORDER_SLOW_MAX) {
 		struct slow slow = { .event = event,
 				     .ns = ns,
@@ -361,11 +372,34 @@ void recorder_latency(struct recorder *recorder, unsigned operation, unsigned or
 	}
 }
 
+struct recorder_stamps *recorder_stamps(struct recorder *recorder)
+{
+	return recorder->timer ? &recorder->stamps : NULL;
+}
+
+void recorder_book_stamps(struct recorder *recorder)
+{
+	for (unsigned i = 0; i < recorder->stamps.count; i++) {
+		const struct recorder_stamp *stamp = &recorder->stamps.stamp[i];
+		book_latency(recorder, stamp->operation, stamp->order, stamp->cpu, stamp->event,
+			     timer_net_ns(recorder->timer, 0, stamp->ticks));
+	}
+	recorder->stamps.count = 0;
+}
+
+void recorder_latency(struct recorder *recorder, unsigned operation, unsigned order, unsigned cpu,
+		      uint64_t event, uint64_t ns)
+{
+	recorder_book_stamps(recorder);
+	book_latency(recorder, operation, order, cpu, event, ns);
+}
+
 const struct histogram *recorder_histogram(struct recorder *recorder, unsigned operation,
 					   unsigned order)
 {
 	struct histogram **merged = &recorder->merged[operation][order];
 
+	recorder_book_stamps(recorder);
 	if (*merged)
 		return *merged;
 	for (unsigned cpu = 0; cpu < RECORDER_CPUS_MAX; cpu++) {
@@ -378,10 +412,17 @@ const struct histogram *recorder_histogram(struct recorder *recorder, unsigned o
 	return *merged;
 }
 
-void recorder_total(const struct recorder *recorder, uint64_t *operations, uint64_t *ns)
+void recorder_total(struct recorder *recorder, uint64_t *operations, uint64_t *ns)
 {
-	*operations = recorder->total_operations;
-	*ns = recorder->total_ns;
+	*operations = *ns = 0;
+	for (unsigned operation = 0; operation < OPERATIONS; operation++) {
+		for (unsigned order = 0; order < RECORDER_ORDERS; order++) {
+			const struct histogram *all =
+				recorder_histogram(recorder, operation, order);
+			*operations += all ? all->count : 0;
+			*ns += all ? all->sum_ns : 0;
+		}
+	}
 }
 
 static const char *operation_name(const struct recorder *recorder, unsigned operation)
@@ -395,6 +436,7 @@ static const char *operation_name(const struct recorder *recorder, unsigned oper
 
 void recorder_write_latency(struct recorder *recorder)
 {
+	recorder_book_stamps(recorder);
 	for (unsigned operation = 0; operation < OPERATIONS; operation++)
 		for (unsigned order = 0; order < RECORDER_ORDERS; order++)
 			for (unsigned cpu = 0; cpu < RECORDER_CPUS_MAX; cpu++)

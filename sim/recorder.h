@@ -58,12 +58,46 @@ void recorder_free(struct recorder *recorder);
 bool recorder_begin(struct recorder *recorder, const struct recorder_view *view, GError **error);
 /* The state after EVENT events; time is the next event's. Takes what samples are due. */
 void recorder_tick(struct recorder *recorder, uint64_t event, uint64_t time_ns);
-bool recorder_due(const struct recorder *recorder, uint64_t event, uint64_t time_ns);
+/* What recorder_tick() waits for: after that many events, or at that time; UINT64_MAX: nothing. */
+void recorder_due(const struct recorder *recorder, uint64_t *event, uint64_t *time_ns);
 void recorder_failure(struct recorder *recorder, uint64_t event, const struct event *what);
 bool recorder_timed(const struct recorder *recorder);
 /* One timed operation (enum replay_operation), of that order, on that CPU. */
 void recorder_latency(struct recorder *recorder, unsigned operation, unsigned order, unsigned cpu,
 		      uint64_t event, uint64_t ns);
+
+/* Operations by the ticks that they took, the timer's cost in them. What that is in ns, and where
+ * it counts, is worked out many at a time: beside the operations it would be in their way. */
+struct recorder_stamp {
+	uint64_t event, ticks;
+	uint16_t cpu;
+	uint8_t order, operation;
+};
+
+#define RECORDER_STAMPS 256
+
+struct recorder_stamps {
+	unsigned count;
+	struct recorder_stamp stamp[RECORDER_STAMPS];
+	struct recorder *recorder;
+};
+/* The recorder's, or NULL: it is not timed. */
+struct recorder_stamps *recorder_stamps(struct recorder *recorder);
+void recorder_book_stamps(struct recorder *recorder);
+
+/* As recorder_latency(). */
+static inline void recorder_stamp(struct recorder_stamps *stamps, unsigned operation,
+				  unsigned order, unsigned cpu, uint64_t event, uint64_t ticks)
+{
+	stamps->stamp[stamps->count++] = (struct recorder_stamp){ .event = event,
+								  .ticks = ticks,
+								  .cpu = (uint16_t)cpu,
+								  .order = (uint8_t)order,
+								  .operation = (uint8_t)operation };
+	if (stamps->count == RECORDER_STAMPS)
+		recorder_book_stamps(stamps->recorder);
+}
+
 /* The last sample and frame-map frame. METRICS gets the final values (metrics table order). */
 void recorder_end(struct recorder *recorder, uint64_t event, uint64_t time_ns, double *metrics);
 
@@ -82,6 +116,6 @@ const struct histogram *recorder_histogram(struct recorder *recorder, unsigned o
 /* Writes latency.csv and slow.csv. */
 void recorder_write_latency(struct recorder *recorder);
 /* Sum of all net latencies and their number. */
-void recorder_total(const struct recorder *recorder, uint64_t *operations, uint64_t *ns);
+void recorder_total(struct recorder *recorder, uint64_t *operations, uint64_t *ns);
 
 #endif

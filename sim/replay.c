@@ -21,8 +21,6 @@
 /* RAM up to this is touched whole before a timed pass, of larger RAM what the same pass touches. */
 #define POPULATE_MAX_BYTES (4ull << 30)
 
-#define LOOK_AHEAD 16 /* events */
-
 const char *const replay_operation_names[OPERATIONS] = {
 	[OPERATION_BOOT] = "boot",
 	[OPERATION_ALLOC] = "frame_alloc",
@@ -62,22 +60,13 @@ static void replay_heap_event(struct session *session, const struct event *event
 	}
 }
 
-static void replay_event(struct session *session, const struct event *event)
+void session_other_event(struct session *session, const struct event *event)
 {
-	unsigned cpus = session->machine->config->cpus;
-
-	machine_set_cpu(session->machine, event->cpu < cpus ? event->cpu : event->cpu % cpus);
 	if (session->heap) {
 		replay_heap_event(session, event);
 		return;
 	}
 	switch (event->kind) {
-	case EVENT_FRAME_ALLOC:
-		session_frame_alloc(session, event);
-		break;
-	case EVENT_FRAME_FREE:
-		session_frame_free(session, event);
-		break;
 	case EVENT_SPAWN:
 	case EVENT_FORK:
 	case EVENT_EXEC:
@@ -89,7 +78,7 @@ static void replay_event(struct session *session, const struct event *event)
 	case EVENT_TOUCH:
 		session_space_event(session, event);
 		break;
-	default: /* other slots' events, markers, the recorded buddy's story */
+	default: /* objects, markers, the recorded buddy's story */
 		break;
 	}
 }
@@ -102,8 +91,10 @@ static void start_objects(struct session *session)
 	trace_reader_rewind(session->reader);
 	while (going_on(session) &&
 	       trace_reader_next_start(session->reader, &event, &session->error) > 0)
-		if (event.kind == EVENT_HEAP_ALLOC)
-			replay_event(session, &event);
+		if (event.kind == EVENT_HEAP_ALLOC) {
+			session_set_cpu(session, event.cpu);
+			session_heap_alloc(session, &event);
+		}
 }
 
 static void audit(struct session *session)
@@ -118,8 +109,7 @@ static void replay_one(struct session *session, uint64_t number, const struct ev
 	session->event = number;
 	session->time_ns = event->time_ns;
 	recorder_tick(session->recorder, session->result->events, session->time_ns);
-	replay_event(session, event);
-	session->result->events++;
+	session_events(session, number, event, 1);
 	session->reached = number == session->config->until;
 	if (session->config->check_events &&
 	    session->result->events % session->config->check_events == 0)
@@ -137,19 +127,37 @@ static void replay_ties(struct session *session, const struct event *events, int
 		replay_one(session, first + (uint64_t)order[i], &events[order[i]]);
 }
 
-/* Its handle is wanted soon: the table is larger than the host's caches. */
-static void expect_event(const struct session *session, const struct event *event)
+/* How many of the events come before one at which, or after which, something else than itself is
+ * due: a sample, an audit, the end, another order of simultaneous ones. */
+static int quiet_events(const struct session *session, const struct event *events, int count)
 {
-	if (event->kind == EVENT_FRAME_ALLOC || event->kind == EVENT_FRAME_FREE)
-		handles_expect(&session->handles, event->u.frame.handle);
+	const struct replay_config *config = session->config;
+	uint64_t now = session->result->events, quiet = (uint64_t)count, event, time_ns;
+	int before = 0;
+
+	if (config->seed)
+		return 0;
+	recorder_due(session->recorder, &event, &time_ns);
+	quiet = MIN(quiet, event > now ? event - now : 0);
+	quiet = MIN(quiet, config->until - now);
+	if (config->check_events)
+		quiet = MIN(quiet, config->check_events - 1 - now % config->check_events);
+	if (time_ns == UINT64_MAX)
+		return (int)quiet;
+	while (before < (int)quiet && events[before].time_ns < time_ns)
+		before++;
+	return before;
 }
 
 static void replay_block(struct session *session, const struct event *events, int count)
 {
 	for (int i = 0; i < count && going_on(session);) {
+		int quiet = quiet_events(session, events + i, count - i);
+		if (quiet) {
+			i += session_events(session, session->result->events, events + i, quiet);
+			continue;
+		}
 		int ties = session->config->seed ? ties_count(events + i, count - i) : 1;
-		if (i + LOOK_AHEAD < count)
-			expect_event(session, &events[i + LOOK_AHEAD]);
 		if (ties > 1)
 			replay_ties(session, events + i, ties);
 		else
@@ -554,6 +562,7 @@ static bool run_pass(const struct replay_config *config, enum kernel_pass pass,
 	session->pass = pass;
 	session->kernel = &kernels[pass];
 	session->recorder = recorder;
+	session->stamps = recorder ? recorder_stamps(recorder) : NULL;
 	session->rehearsed = rehearsed;
 	session->result = result;
 	session->timer = timer_get();

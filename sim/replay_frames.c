@@ -6,6 +6,12 @@
 #include "sim/start_state.h"
 #include "sim/trap.h"
 
+/* What happens at every event is one function to the compiler, session_events(): a call costs as
+ * much as what most of these do. */
+#define HOT static inline __attribute__((always_inline))
+
+#define LOOK_AHEAD 16 /* events */
+
 /* ---- calls into the kernel ---- */
 
 static unsigned order_of(uint32_t frames)
@@ -13,60 +19,96 @@ static unsigned order_of(uint32_t frames)
 	return frames <= 1 ? 0 : 32 - (unsigned)__builtin_clz(frames - 1);
 }
 
+/* Who looks on when the allocator is called. In the loop over events a constant. */
+enum watcher { NOBODY = 0, CLOCK, PROBES };
+
+static enum watcher watcher_of(const struct session *session)
+{
+	return session->pass == PASS_PROBED ? PROBES : session->timed ? CLOCK : NOBODY;
+}
+
+/* A call of the probed build. */
+struct watch {
+	struct replay_row *row; /* that it is charged to */
+	uint64_t before;	/* accesses charged to it so far */
+};
+
 /* Charges what the probed build does next to that row; COUNT says whether it is one of the trace's
  * events. */
-static struct replay_row *watch_call(struct session *session, enum replay_operation operation,
-				     unsigned order, bool count)
+HOT struct watch watch_call(struct session *session, enum replay_operation operation,
+			    uint32_t frames, bool count)
 {
-	struct replay_row *row = &session->result->row[operation][order];
-
-	if (session->pass != PASS_PROBED)
-		return row;
+	struct replay_row *row = &session->result->row[operation][order_of(frames)];
 	row->operations += count;
 	probe_phase(PROBE_RUN, count ? &row->counters : NULL);
-	return row;
+	return (struct watch){ row, replay_accesses(&row->counters) };
+}
+
+HOT void watch_end(const struct watch *watch)
+{
+	probe_phase(PROBE_OFF, NULL);
+	replay_row_most(watch->row, watch->before);
+}
+
+/* Books what an operation took. One in which the lab may have filled windows is looked at now, and
+ * so is one that demand_request() may want to know about. */
+HOT void note_latency(struct session *session, enum replay_operation operation, uint32_t frames,
+		      unsigned cpu, uint64_t start, uint64_t stop)
+{
+	if (frames == 1 && !session->meter.cost) {
+		recorder_stamp(session->stamps, operation, 0, cpu, session->event, stop - start);
+		return;
+	}
+	session->last_ns = session_net_ns(session, start, stop);
+	recorder_latency(session->recorder, operation, order_of(frames), cpu, session->event,
+			 session->last_ns);
+}
+
+/* FRAMES: session->frames, on the kernel's stack. */
+HOT int enter_alloc(struct session *session, const struct frames *frames,
+		    const struct frame_request *request, struct frame_block *block, bool count,
+		    enum watcher watcher)
+{
+	struct watch watch = { NULL, 0 };
+
+	if (watcher == PROBES)
+		watch = watch_call(session, OPERATION_ALLOC, request->frames, count);
+	trap_kernel_begin();
+	uint64_t start = watcher == CLOCK ? session_start(session) : 0;
+	int status = session->kernel->frame_alloc(frames, request, block);
+	uint64_t stop = watcher == CLOCK ? timer_stop() : 0;
+	trap_kernel_end();
+	if (watcher == PROBES)
+		watch_end(&watch);
+	if (watcher == CLOCK && count)
+		note_latency(session, OPERATION_ALLOC, request->frames, request->cpu, start, stop);
+	return status;
 }
 
 static int call_alloc(struct session *session, const struct frame_request *request,
 		      struct frame_block *block, bool count)
 {
-	unsigned order = order_of(request->frames);
-	struct frames frames = session->frames; /* on the kernel's stack */
-
-	struct replay_row *row = watch_call(session, OPERATION_ALLOC, order, count);
-	uint64_t before = replay_accesses(&row->counters);
-	trap_kernel_begin();
-	uint64_t start = session_start(session);
-	int status = session->kernel->frame_alloc(&frames, request, block);
-	uint64_t stop = session->timed ? timer_stop() : 0;
-	trap_kernel_end();
-	probe_phase(PROBE_OFF, NULL);
-	replay_row_most(row, before);
-	session->last_ns = session->timed ? session_net_ns(session, start, stop) : 0;
-	if (session->timed && count)
-		recorder_latency(session->recorder, OPERATION_ALLOC, order, request->cpu,
-				 session->event, session->last_ns);
-	return status;
-}
-
-static int call_free(struct session *session, const struct frame_block *block, unsigned cpu,
-		     bool count)
-{
-	unsigned order = order_of(block->frames);
 	struct frames frames = session->frames;
 
-	struct replay_row *row = watch_call(session, OPERATION_FREE, order, count);
-	uint64_t before = replay_accesses(&row->counters);
+	return enter_alloc(session, &frames, request, block, count, watcher_of(session));
+}
+
+HOT int enter_free(struct session *session, const struct frames *frames,
+		   const struct frame_block *block, unsigned cpu, bool count, enum watcher watcher)
+{
+	struct watch watch = { NULL, 0 };
+
+	if (watcher == PROBES)
+		watch = watch_call(session, OPERATION_FREE, block->frames, count);
 	trap_kernel_begin();
-	uint64_t start = session_start(session);
-	int status = session->kernel->frame_free(&frames, block);
-	uint64_t stop = session->timed ? timer_stop() : 0;
+	uint64_t start = watcher == CLOCK ? session_start(session) : 0;
+	int status = session->kernel->frame_free(frames, block);
+	uint64_t stop = watcher == CLOCK ? timer_stop() : 0;
 	trap_kernel_end();
-	probe_phase(PROBE_OFF, NULL);
-	replay_row_most(row, before);
-	if (session->timed && count)
-		recorder_latency(session->recorder, OPERATION_FREE, order, cpu, session->event,
-				 session_net_ns(session, start, stop));
+	if (watcher == PROBES)
+		watch_end(&watch);
+	if (watcher == CLOCK && count)
+		note_latency(session, OPERATION_FREE, block->frames, cpu, start, stop);
 	return status;
 }
 
@@ -77,10 +119,10 @@ static uint64_t digest_step(uint64_t digest, uint64_t event, uint64_t frame)
 	return random_mix(digest ^ random_mix(event * 0x9e3779b97f4a7c15ull + frame));
 }
 
-/* Books what the allocator gave. False when it must not have given that; the handle is then as if
- * it had failed. */
-static bool book(struct session *session, uint64_t number, const struct frame_request *request,
-		 const struct frame_block *block)
+/* Books what the allocator gave; HANDLE: NULL for none. False when it must not have given that; the
+ * handle is then as if it had failed. */
+HOT bool book(struct session *session, uint64_t number, struct handle *handle,
+	      const struct frame_request *request, const struct frame_block *block)
 {
 	struct ledger_finding finding;
 	uint32_t owner = number ? (uint32_t)(LEDGER_HANDLE_BASE + number) : LEDGER_UNTOUCHED;
@@ -91,7 +133,6 @@ static bool book(struct session *session, uint64_t number, const struct frame_re
 		session_ledger_violation(session, "allocation", &finding);
 		return false;
 	}
-	struct handle *handle = handles_get(&session->handles, number);
 	if (handle)
 		*handle = (struct handle){ .first = block->first.n,
 					   .frames = block->frames,
@@ -104,7 +145,7 @@ static bool book(struct session *session, uint64_t number, const struct frame_re
 	return true;
 }
 
-static struct frame_request request_for(const struct session *session, const struct event *event)
+HOT struct frame_request request_for(const struct session *session, const struct event *event)
 {
 	bool at = session->config->place_recorded && event->u.frame.frame != EVENT_NO_FRAME &&
 		  (session->frames.ops->caps & FRAME_CAP_AT);
@@ -133,16 +174,20 @@ static void trace_fault(struct session *session, const char *what, uint64_t numb
 static void note_demand(struct session *session, const struct event *event,
 			const struct frame_block *block)
 {
-	const struct ledger_totals *totals = ledger_totals(session->ledger);
-
 	if (!session->demand)
 		return;
+	if (block && !demand_is_huge(session->demand, event->u.frame.frames)) {
+		demand_served(session->demand, event->task, block->first.n, block->frames);
+		return;
+	}
+	const struct ledger_totals *totals = ledger_totals(session->ledger);
 	demand_request(session->demand, event->task, event->u.frame.frames,
 		       100 - 100 * (double)totals->free_frames / (double)totals->usable_frames,
 		       block ? block->first.n : 0, block ? block->frames : 0, session->last_ns);
 }
 
-void session_frame_alloc(struct session *session, const struct event *event)
+HOT void alloc_event(struct session *session, const struct frames *frames,
+		     const struct event *event, enum watcher watcher)
 {
 	uint64_t number = event->u.frame.handle;
 	struct handle *handle = handles_get(&session->handles, number);
@@ -157,7 +202,7 @@ void session_frame_alloc(struct session *session, const struct event *event)
 		return;
 	}
 	struct frame_request request = request_for(session, event);
-	int status = call_alloc(session, &request, &block, true);
+	int status = enter_alloc(session, frames, &request, &block, true, watcher);
 	if (status != KERR_OK && (request.flags & FRAME_AT)) {
 		/* Somebody holds the recorded frames here: any others will do. */
 		request.flags = 0;
@@ -165,10 +210,11 @@ void session_frame_alloc(struct session *session, const struct event *event)
 		status = call_alloc(session, &request, &block, true);
 	}
 	note_demand(session, event, status == KERR_OK ? &block : NULL);
-	session->result->operations++;
-	session->result->digest = digest_step(session->result->digest, session->event,
-					      status == KERR_OK ? block.first.n : EVENT_NO_FRAME);
-	if (status == KERR_OK && book(session, number, &request, &block))
+	struct replay_result *result = session->result;
+	result->operations++;
+	result->digest = digest_step(result->digest, session->event,
+				     status == KERR_OK ? block.first.n : EVENT_NO_FRAME);
+	if (status == KERR_OK && book(session, number, handle, &request, &block))
 		return;
 	handle->state = HANDLE_FAILED;
 	if (status == KERR_OK)
@@ -186,14 +232,24 @@ struct release {
 	bool count;
 };
 
+static void free_refused(struct session *session, const struct frame_block *run, int status)
+{
+	char message[160];
+
+	g_snprintf(message, sizeof(message),
+		   "free of %u frames at 0x%" PRIx64
+		   " that it had handed out is refused (error %d)",
+		   run->frames, run->first.n, status);
+	session_violation(session, "free-refused", run->first.n, message);
+}
+
 /* Frees one run of a handle's block. The frames are free in the ledger before the allocator writes
  * its records there. */
-static void release_run(void *context, struct frame_block run, uint32_t requested)
+HOT void release_block(const struct release *release, const struct frames *frames,
+		       struct frame_block run, uint32_t requested, enum watcher watcher)
 {
-	struct release *release = context;
 	struct session *session = release->session;
 	struct ledger_finding finding;
-	char message[160];
 	uint32_t owner = release->number ? (uint32_t)(LEDGER_HANDLE_BASE + release->number)
 					 : LEDGER_UNTOUCHED;
 
@@ -204,15 +260,19 @@ static void release_run(void *context, struct frame_block run, uint32_t requeste
 		session_ledger_violation(session, "free", &finding);
 		return;
 	}
-	int status = call_free(session, &run, release->cpu, release->count);
+	int status = enter_free(session, frames, &run, release->cpu, release->count, watcher);
 	session->result->operations += release->count;
-	if (status == KERR_OK)
-		return;
-	g_snprintf(message, sizeof(message),
-		   "free of %u frames at 0x%" PRIx64
-		   " that it had handed out is refused (error %d)",
-		   run.frames, run.first.n, status);
-	session_violation(session, "free-refused", run.first.n, message);
+	if (status != KERR_OK)
+		free_refused(session, &run, status);
+}
+
+/* A handles_visit_fn. */
+static void release_run(void *context, struct frame_block run, uint32_t requested)
+{
+	const struct release *release = context;
+	struct frames frames = release->session->frames;
+
+	release_block(release, &frames, run, requested, watcher_of(release->session));
 }
 
 static void free_part(struct session *session, const struct event *event, struct handle *handle)
@@ -246,19 +306,22 @@ static void free_part(struct session *session, const struct event *event, struct
 
 /* All that is left of a handle: with parts freed already, an allocator without partial frees gets
  * the whole block back. */
-static void free_rest(struct session *session, uint64_t number, struct handle *handle, bool count)
+HOT void free_rest(struct session *session, const struct frames *frames, uint64_t number,
+		   struct handle *handle, bool count, enum watcher watcher)
 {
 	struct release release = { session, number, session->machine->current_cpu, count };
 
-	if (session->frames.ops->caps & FRAME_CAP_PARTIAL_FREE)
+	if (session->handles.cut && (session->frames.ops->caps & FRAME_CAP_PARTIAL_FREE))
 		handles_live_runs(&session->handles, number, release_run, &release);
 	else
-		release_run(&release, (struct frame_block){ { handle->first }, handle->frames },
-			    handle->requested);
+		release_block(&release, frames,
+			      (struct frame_block){ { handle->first }, handle->frames },
+			      handle->requested, watcher);
 	handles_gone(&session->handles, number);
 }
 
-void session_frame_free(struct session *session, const struct event *event)
+HOT void free_event(struct session *session, const struct frames *frames, const struct event *event,
+		    enum watcher watcher)
 {
 	uint64_t number = event->u.frame.handle;
 	struct handle *handle = handles_get(&session->handles, number);
@@ -274,12 +337,61 @@ void session_frame_free(struct session *session, const struct event *event)
 	bool whole = event->u.frame.frames == handle->requested && event->u.frame.first_part == 0 &&
 		     handle->left == handle->requested;
 	if (event->u.frame.frames == 0 || whole)
-		free_rest(session, number, handle, true);
+		free_rest(session, frames, number, handle, true, watcher);
 	else
 		free_part(session, event, handle);
 }
 
-/* ---- the pass ---- */
+/* ---- the events ---- */
+
+/* Its handle is wanted soon: the table is larger than the host's caches. */
+HOT void expect_event(const struct session *session, const struct event *event)
+{
+	if (event->kind == EVENT_FRAME_ALLOC || event->kind == EVENT_FRAME_FREE)
+		handles_expect(&session->handles, event->u.frame.handle);
+}
+
+HOT int events_under(enum watcher watcher, struct session *session, uint64_t number,
+		     const struct event *events, int count)
+{
+	struct frames frames = session->frames; /* on the kernel's stack */
+	struct replay_result *result = session->result;
+	bool ours = !session->heap;
+
+	for (int i = 0; i < MIN(count, LOOK_AHEAD); i++)
+		expect_event(session, &events[i]);
+	for (int i = 0; i < count; i++) {
+		const struct event *event = &events[i];
+		if (i + LOOK_AHEAD < count)
+			expect_event(session, event + LOOK_AHEAD);
+		session->event = number++;
+		session->time_ns = event->time_ns;
+		session_set_cpu(session, event->cpu);
+		if (ours && event->kind == EVENT_FRAME_ALLOC)
+			alloc_event(session, &frames, event, watcher);
+		else if (ours && event->kind == EVENT_FRAME_FREE)
+			free_event(session, &frames, event, watcher);
+		else
+			session_other_event(session, event);
+		result->events++;
+		if (session->error || session->corrupt)
+			return i + 1;
+	}
+	return count;
+}
+
+int session_events(struct session *session, uint64_t number, const struct event *events, int count)
+{
+	switch (watcher_of(session)) {
+	case CLOCK:
+		return events_under(CLOCK, session, number, events, count);
+	case PROBES:
+		return events_under(PROBES, session, number, events, count);
+	case NOBODY:
+		break;
+	}
+	return events_under(NOBODY, session, number, events, count);
+}
 
 /* ---- before the first event and after the last ---- */
 
@@ -311,7 +423,8 @@ static bool start_one(struct session *session, const struct start_item *item, bo
 		if (at)
 			return false;
 		note_start_failure(session, item);
-	} else if (!book(session, item->handle, &request, &block)) {
+	} else if (!book(session, item->handle, handles_get(&session->handles, item->handle),
+			 &request, &block)) {
 		note_start_failure(session, item);
 	}
 	return true;
@@ -327,7 +440,7 @@ bool session_hold(struct session *session, const struct frame_request *request)
 	if (!(session->frames.ops->caps & FRAME_CAP_MOBILITY))
 		booked.mobility =
 			session->config->fixture->mobility(block.first.n, session->config->seed);
-	return book(session, 0, &booked, &block);
+	return book(session, 0, NULL, &booked, &block);
 }
 
 void session_let_go(struct session *session, const struct frame_block *block)
@@ -364,11 +477,13 @@ void session_start_state(struct session *session)
 void session_give_back(struct session *session)
 {
 	struct release untouched = { session, 0, 0, false };
+	struct frames frames = session->frames;
+	enum watcher watcher = watcher_of(session);
 
 	for (uint64_t number = 1; number < session->handles.count; number++) {
 		struct handle *handle = handles_get(&session->handles, number);
 		if (handle->state == HANDLE_LIVE)
-			free_rest(session, number, handle, false);
+			free_rest(session, &frames, number, handle, false, watcher);
 	}
 	for (guint i = 0; i < session->untouched->len; i++)
 		release_run(&untouched, g_array_index(session->untouched, struct frame_block, i),

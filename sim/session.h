@@ -65,8 +65,9 @@ struct session {
 	struct session_heap *heap;   /* NULL: none, frame events are replayed */
 	struct session_guard *guard; /* NULL: nothing is guarded */
 	struct recorder *recorder;
-	struct demand *demand; /* NULL without a recorder */
-	uint64_t last_ns;      /* of the last timed allocation */
+	struct recorder_stamps *stamps; /* NULL unless timed */
+	struct demand *demand;		/* NULL without a recorder */
+	uint64_t last_ns;		/* of the last timed operation on more than one frame */
 	GArray *rehearsed; /* struct frame_range: what an untimed pass touched; NULL: none was */
 	struct replay_result *result;
 	GArray *start;	   /* struct start_item */
@@ -90,7 +91,8 @@ static inline uint64_t session_start(struct session *session)
 {
 	if (!session->timed)
 		return 0;
-	window_meter_start(&session->meter);
+	if (session->meter.cost)
+		window_meter_start(&session->meter);
 	return timer_start();
 }
 
@@ -98,10 +100,23 @@ static inline uint64_t session_start(struct session *session)
 static inline uint64_t session_net_ns(struct session *session, uint64_t start, uint64_t stop)
 {
 	uint64_t ns = timer_net_ns(session->timer, start, stop);
-	uint64_t lab = window_meter_stop(&session->meter);
+	uint64_t lab = session->meter.cost ? window_meter_stop(&session->meter) : 0;
 
 	return ns > lab ? ns - lab : 0;
 }
+
+/* The CPU that the event is on, of as many as the machine has. */
+static inline void session_set_cpu(struct session *session, unsigned cpu)
+{
+	unsigned cpus = session->machine->config->cpus;
+
+	cpu = cpu < cpus ? cpu : cpu % cpus;
+	if (cpu != session->machine->current_cpu)
+		machine_set_cpu(session->machine, cpu);
+}
+
+/* replay.c: an event of any other slot than that of frames. */
+void session_other_event(struct session *session, const struct event *event);
 
 /* replay_verdict.c: books a violation at the present event. */
 void session_violation(struct session *session, const char *kind, uint64_t frame,
@@ -117,8 +132,9 @@ void session_violation_free(gpointer violation);
 /* replay_frames.c: kernel code runs in these; inside trap_run() only. */
 void session_fixture(struct session *session); /* replay_fixture.c */
 void session_start_state(struct session *session);
-void session_frame_alloc(struct session *session, const struct event *event);
-void session_frame_free(struct session *session, const struct event *event);
+/* Replays the events, NUMBER the first one's, up to one after which the pass ends. Returns how
+ * many. Frame events are inlined into the loop. */
+int session_events(struct session *session, uint64_t number, const struct event *events, int count);
 void session_give_back(struct session *session);
 /* A block for no handle, held for the fixture. False: there is none. */
 bool session_hold(struct session *session, const struct frame_request *request);

@@ -39,8 +39,9 @@ static inline uint64_t timer_net_ns(const struct timer *timer, uint64_t start, u
 {
 	uint64_t ticks = stop - start;
 
-	ticks = ticks > timer->cost_ticks ? ticks - timer->cost_ticks : 0;
-	return (uint64_t)((double)ticks * timer->ns_per_tick + 0.5);
+	/* Signed: the host converts these in one instruction. 2^63 ticks are centuries. */
+	int64_t net = ticks > timer->cost_ticks ? (int64_t)(ticks - timer->cost_ticks) : 0;
+	return (uint64_t)(int64_t)((double)net * timer->ns_per_tick + 0.5);
 }
 
 /* Page faults that the host served for this thread without I/O so far. Cost: a system call. */
