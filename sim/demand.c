@@ -83,7 +83,7 @@ static void extend_run(struct demand *demand, uint32_t task, uint64_t first, uin
 
 /* ---- requests ---- */
 
-bool demand_is_huge(const struct demand *demand, uint64_t requested)
+static bool is_huge(const struct demand *demand, uint64_t requested)
 {
 	uint64_t huge = 1ull << demand->huge_order;
 
@@ -108,19 +108,28 @@ static void count_huge(struct demand *demand, double fill_percent, bool served, 
 	histogram_add(bin->latency, ns);
 }
 
-void demand_served(struct demand *demand, uint32_t task, uint64_t first, uint64_t frames)
+static inline void note_block(struct demand *demand, uint32_t task, uint64_t first, uint64_t frames)
 {
 	demand->figures.allocations++;
 	extend_run(demand, task, first, frames);
 }
 
+bool demand_served(struct demand *demand, uint32_t task, uint64_t requested, uint64_t first,
+		   uint64_t frames)
+{
+	if (is_huge(demand, requested))
+		return false;
+	note_block(demand, task, first, frames);
+	return true;
+}
+
 void demand_request(struct demand *demand, uint32_t task, uint64_t requested, double fill_percent,
 		    uint64_t first, uint64_t frames, uint64_t ns)
 {
-	if (demand_is_huge(demand, requested))
+	if (is_huge(demand, requested))
 		count_huge(demand, fill_percent, frames > 0, ns);
 	if (frames > 0)
-		demand_served(demand, task, first, frames);
+		note_block(demand, task, first, frames);
 	else if (demand->figures.first_failure_fill_percent < 0)
 		demand->figures.first_failure_fill_percent = fill_percent;
 }

@@ -39,11 +39,11 @@ struct demand;
 struct demand *demand_new(unsigned huge_order);
 void demand_free(struct demand *demand);
 
-bool demand_is_huge(const struct demand *demand, uint64_t requested);
-/* A request by TASK that is not huge got a block: FRAMES > 0 from FIRST on. Cost: a look-up by
- * task.
+/* A request of REQUESTED frames by TASK got the block of FRAMES > 0 from FIRST on. False: it is
+ * huge, and nothing was noted; demand_request() wants to know more of it. Cost: a look-up by task.
  */
-void demand_served(struct demand *demand, uint32_t task, uint64_t first, uint64_t frames);
+bool demand_served(struct demand *demand, uint32_t task, uint64_t requested, uint64_t first,
+		   uint64_t frames);
 /* Any request, of REQUESTED frames by TASK at that fill level, and the block that it got: FRAMES
  * from FIRST on; 0 frames: it failed. NS: what it took; 0: not timed. Cost: a look-up by task. */
 void demand_request(struct demand *demand, uint32_t task, uint64_t requested, double fill_percent,

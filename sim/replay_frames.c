@@ -176,10 +176,9 @@ static void note_demand(struct session *session, const struct event *event,
 {
 	if (!session->demand)
 		return;
-	if (block && !demand_is_huge(session->demand, event->u.frame.frames)) {
-		demand_served(session->demand, event->task, block->first.n, block->frames);
+	if (block && demand_served(session->demand, event->task, event->u.frame.frames,
+				   block->first.n, block->frames))
 		return;
-	}
 	const struct ledger_totals *totals = ledger_totals(session->ledger);
 	demand_request(session->demand, event->task, event->u.frame.frames,
 		       100 - 100 * (double)totals->free_frames / (double)totals->usable_frames,
