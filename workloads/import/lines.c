@@ -45,8 +45,8 @@ static bool take_line(struct lines *lines, struct span line, GError **error)
 	return import_malformed(lines->job, place, wrong, error);
 }
 
-/* The end of the line at BEGIN, NULL if it is not in [begin, end). Most lines end between 64 and 192
- * bytes, no two alike: these are looked at without a branch that could be guessed wrong. */
+/* The end of the line at BEGIN, NULL if it is not in [begin, end). Most lines end between 64 and
+ * 192 bytes, no two alike: these are looked at without a branch that could be guessed wrong. */
 static const char *line_end(const char *begin, const char *end)
 {
 	uint64_t first = wide_equal_64(begin, '\n');
