@@ -1,4 +1,5 @@
-/* The frame slot of a replay: every call into the page-frame allocator, judged by the ledger. */
+/* The frame slot of a replay: every call into the page-frame allocator, judged by the ledger; and
+ * the loop over events, for most of them are calls into it. */
 #include <inttypes.h>
 
 #include "sim/lab.h"

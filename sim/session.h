@@ -2,8 +2,9 @@
  * session.h - the inside of one replay pass, shared by the files that make it up; nobody else
  * includes it.
  *
- *   replay.c          the pass: power on, boot, the event loop, the end
- *   replay_frames.c   the frame slot: start state, allocations, frees, giving everything back
+ *   replay.c          the pass: power on, boot, blocks of events, the end
+ *   replay_frames.c   the frame slot: start state, the loop over events with allocations and frees,
+ *                     giving everything back
  *   replay_space.c    processes: page tables and address spaces, users' touches
  *   replay_fixture.c  a fixture as the start state
  *   replay_threads.c  the event loop on host threads
