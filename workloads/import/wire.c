@@ -276,6 +276,7 @@ static bool take(struct reading *reading, struct wire_message *message, GError *
 	case WIRE_MALFORMED:
 		return take_malformed(reading, message, error);
 	case WIRE_FAILED:
+		reading->offset = message->number;
 		return broken(reading, reading->text->str, error);
 	case WIRE_END:
 	case WIRE_NONE:

@@ -1,7 +1,7 @@
 /*
  * wire.h - between a process that reads a recording through libraries and the one that imports it.
  *
- * libtracecmd, libtraceevent and libbabeltrace2 trust what they read: a damaged file can make them
+ * libtraceevent and libbabeltrace2 trust what they read: a damaged file can make them
  * crash, loop or ask for any amount of memory. They run in a process of their own, which leaves
  * messages of one size in shared batches; text goes in pieces. A pipe says how many messages the
  * next batch holds (and, by ending, that the process has died), another one gives batches back.
@@ -23,8 +23,8 @@ enum wire_type {
 	WIRE_LOST,   /* events lost before the next one, on raw.cpu; number: how many, 0 unknown */
 	WIRE_EVENT,  /* raw, with string numbers of WIRE_STRING */
 	WIRE_MALFORMED, /* the text says what is wrong with the record at byte `number` */
-	WIRE_FAILED,	/* the text says why the file cannot be read; nothing follows */
-	WIRE_END	/* all read */
+	WIRE_FAILED, /* the text says why the file cannot be read, at byte `number`; the last one */
+	WIRE_END     /* all read */
 };
 
 #define WIRE_PIECE 64
@@ -86,8 +86,9 @@ uint32_t wire_string(struct wire_child *child, const char *text, size_t bytes);
 /* The record at byte OFFSET cannot be read. */
 void wire_malformed(struct wire_child *child, uint64_t offset, const char *format, ...)
 	G_GNUC_PRINTF(3, 4);
-/* The whole cannot be read. */
+/* The whole cannot be read; _at: for what is at byte OFFSET. */
 _Noreturn void wire_fail(struct wire_child *child, const char *text);
+_Noreturn void wire_fail_at(struct wire_child *child, uint64_t offset, const char *text);
 /* All is read. */
 _Noreturn void wire_end(struct wire_child *child);
 

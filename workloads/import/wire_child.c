@@ -80,11 +80,16 @@ struct wire_message *wire_message_text(struct wire_child *child, enum wire_type 
 	return wire_message(child, type);
 }
 
-void wire_fail(struct wire_child *child, const char *text)
+void wire_fail_at(struct wire_child *child, uint64_t offset, const char *text)
 {
-	wire_message_text(child, WIRE_FAILED, text, strlen(text));
+	wire_message_text(child, WIRE_FAILED, text, strlen(text))->number = offset;
 	flush(child);
 	_exit(0);
+}
+
+void wire_fail(struct wire_child *child, const char *text)
+{
+	wire_fail_at(child, 0, text);
 }
 
 void wire_malformed(struct wire_child *child, uint64_t offset, const char *format, ...)
