@@ -2,6 +2,7 @@
 
 #include <event-parse.h>
 #include <glib.h>
+#include <string.h>
 #include "workloads/import/trace_dat_file.h"
 #include "workloads/import/trace_record.h"
 
@@ -13,6 +14,7 @@
 struct child {
 	struct wire_child *wire;
 	struct trace_dat dat;
+	bool has_printk, has_functions;
 };
 
 /* What cannot be read is malformed, and the next chunk is tried. */
@@ -68,10 +70,33 @@ static void add_text(struct child *child, struct tep_handle *tep, enum trace_dat
 	*child->dat.problem = '\0';
 }
 
-static void add_symbols(void *context, struct tep_handle *tep)
+/* Whether a format prints names of functions: "%pS" and its like, or the formats of trace_printk()
+ * in the records, which may. */
+static bool names_functions(const char *format, const char *system)
 {
-	add_text(context, tep, TRACE_DAT_KALLSYMS, tep_parse_kallsyms);
-	add_text(context, tep, TRACE_DAT_PRINTK, tep_parse_printk_formats);
+	if (strcmp(system, "ftrace") == 0)
+		return true;
+	for (const char *at = format; (at = strstr(at, "%p")) != NULL; at += 2)
+		if (at[2] && strchr("sSfFB", at[2]))
+			return true;
+	return false;
+}
+
+/* The names of 100,000 functions take longer to read than many a recording. */
+static void add_symbols(void *context, struct tep_handle *tep, int type)
+{
+	struct child *child = context;
+	const char *system;
+	size_t bytes;
+	g_autofree char *format = trace_dat_format(&child->dat, (unsigned)type, &bytes, &system);
+
+	if (!child->has_printk)
+		add_text(child, tep, TRACE_DAT_PRINTK, tep_parse_printk_formats);
+	child->has_printk = true;
+	if (!child->has_functions && format && names_functions(format, system)) {
+		add_text(child, tep, TRACE_DAT_KALLSYMS, tep_parse_kallsyms);
+		child->has_functions = true;
+	}
 }
 
 static struct tep_handle *make_tep(struct child *child)

@@ -46,7 +46,6 @@ struct decoder {
 	struct wire_child *wire;
 	struct tep_handle *tep;
 	bool swap;
-	bool has_symbols;
 	struct decoder_source source;
 	struct layout *layouts[EVENT_TYPES];
 	/* Processes whose name was sent, by bit; numbers that no Linux gives. */
@@ -213,6 +212,8 @@ static struct layout *learn(struct decoder *decoder, int type)
 		layout->name = wire_string(decoder->wire, event->name, strlen(event->name));
 	if (!learn_common(layout))
 		return layout;
+	if (layout->kind == RAW_OTHER && decoder->source.add_symbols)
+		decoder->source.add_symbols(decoder->source.context, decoder->tep, type);
 	for (const struct tep_format_field *field = event->format.fields;
 	     field && layout->kind != RAW_OTHER; field = field->next)
 		learn_number(decoder, layout, field);
@@ -295,9 +296,6 @@ static void read_other(struct decoder *decoder, const struct ring_stream *stream
 		.cpu = stream->cpu,
 	};
 
-	if (!decoder->has_symbols && decoder->source.add_symbols)
-		decoder->source.add_symbols(decoder->source.context, decoder->tep);
-	decoder->has_symbols = true;
 	trace_seq_reset(&decoder->text);
 	tep_print_event(decoder->tep, &decoder->text, &record, "%s", TEP_PRINT_INFO);
 	struct span text = { decoder->text.buffer, decoder->text.buffer + decoder->text.len };

@@ -15,8 +15,9 @@ struct decoder;
 struct decoder_source {
 	/* Gives the format of an event type to TEP, if there is one; NULL: it has all. */
 	void (*add_format)(void *context, struct tep_handle *tep, int type);
-	/* Gives TEP what it needs to print an event: addresses and their names. */
-	void (*add_symbols)(void *context, struct tep_handle *tep);
+	/* Gives TEP what it needs to print an event of that type, such as the names of addresses;
+	 * once for each type. */
+	void (*add_symbols)(void *context, struct tep_handle *tep, int type);
 	void *context;
 };
 
