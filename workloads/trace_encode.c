@@ -8,7 +8,7 @@
 /* Which predictor and layout suit a column is found by trying all that the table names on a sample
  * of values, compressing each, at the first block and then at every TRIAL_BLOCKS-th: the answer
  * seldom changes within a trace, and trying costs more than encoding. */
-enum { TRIAL_BLOCKS = 16, TRIAL_VALUES = 8 << 10, TRIAL_LEVEL = 1 };
+enum { TRIAL_BLOCKS = 64, TRIAL_VALUES = 8 << 10, TRIAL_LEVEL = 1 };
 
 /* A raw byte costs the reader time even where it compresses to nothing: weigh it as 1/16 of a
  * compressed one. */

@@ -422,7 +422,7 @@ static bool add(struct trace_writer *writer, struct section *section, const stru
 	counted->handles = MAX(counted->handles, handle_of(event) + 1);
 	if (event->cpu != UINT16_MAX)
 		counted->cpus = MAX(counted->cpus, event->cpu + 1u);
-	if (section->count == TRACE_BLOCK_EVENTS && !flush_section(writer, section))
+	if (section->count == (16u<<10) && !flush_section(writer, section))
 		return report(writer, error);
 	return true;
 }

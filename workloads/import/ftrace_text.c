@@ -2,6 +2,7 @@
 #include "workloads/import/import.h"
 #include "workloads/import/kmem_text.h"
 #include "workloads/import/lines.h"
+#include "workloads/import/wide.h"
 
 /*
  * The two texts of ftrace:
@@ -20,7 +21,7 @@ static const char *pid_and_cpu(const char *p, const char *end, struct kmem_head 
 {
 	if (end - p < 2 || *p != '-' || !text_is_digit(p[1]))
 		return NULL;
-	p = text_skip_blanks(text_digits(p + 1, end, &head->pid), end);
+	p = text_skip_blanks(kmem_text_digits(p + 1, end, &head->pid, &head->pid_digits), end);
 	if (p < end && *p == '(') {
 		p = memchr(p, ')', (size_t)(end - p));
 		if (!p)
@@ -29,7 +30,7 @@ static const char *pid_and_cpu(const char *p, const char *end, struct kmem_head 
 	}
 	if (end - p < 3 || *p != '[' || !text_is_digit(p[1]))
 		return NULL;
-	p = text_digits(p + 1, end, &head->cpu);
+	p = kmem_text_digits(p + 1, end, &head->cpu, &head->cpu_digits);
 	return p < end && *p == ']' ? p + 1 : NULL;
 }
 
@@ -52,15 +53,14 @@ static const char *scan_task(const char *line, const char *end, struct kmem_head
 static const char *scan_when(const char *p, const char *end, struct kmem_head *head)
 {
 	p = text_skip_blanks(p, end);
-	const char *next =
-		p < end && text_is_digit(*p) ? kmem_text_time(p, end, &head->time_ns) : NULL;
+	const char *next = p < end && text_is_digit(*p) ? kmem_text_time(p, end, head) : NULL;
 	if (next)
 		return next;
 	/* The column of flags ("d..3."). */
 	while (p < end && *p != ' ')
 		p++;
 	p = text_skip_blanks(p, end);
-	return p < end && text_is_digit(*p) ? kmem_text_time(p, end, &head->time_ns) : NULL;
+	return p < end && text_is_digit(*p) ? kmem_text_time(p, end, head) : NULL;
 }
 
 static bool scan_head(struct span line, struct kmem_head *head, GError **error)
@@ -79,14 +79,14 @@ static bool scan_head(struct span line, struct kmem_head *head, GError **error)
 static bool cpu_line(struct kmem_text *kmem, struct span line, GError **error)
 {
 	uint64_t cpu, events = 0;
-	const char *p = text_digits(line.begin + 4, line.end, &cpu);
+	const char *p = wide_digits(line.begin + 4, line.end, &cpu);
 	struct span text = { p, line.end }, rest;
 
 	if (!text_between(text, "LOST", "]", &rest) && !text_between(text, "DROPPED", "]", &rest))
 		return true;
 	while (p < line.end && !text_is_digit(*p))
 		p++;
-	text_digits(p, line.end, &events);
+	wide_digits(p, line.end, &events);
 	return kmem_text_lost(kmem, cpu, events, error);
 }
 
@@ -107,7 +107,10 @@ static bool take_line(void *kmem, struct span line, GError **error)
 		return true;
 	if (!indented && text_starts(line, "CPU:"))
 		return cpu_line(kmem, line, error);
-	return scan_head(line, &head, error) && kmem_text_event(kmem, &head, error);
+	int known = kmem_text_again(kmem, line, error);
+	if (known != 0)
+		return known > 0;
+	return scan_head(line, &head, error) && kmem_text_event(kmem, line, &head, error);
 }
 
 bool ftrace_text_run(struct import_job *job, GError **error)

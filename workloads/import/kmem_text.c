@@ -2,16 +2,20 @@
 
 #include <string.h>
 #include "workloads/import/gfp.h"
+#include "workloads/import/line_shape.h"
 #include "workloads/import/lines.h"
 
 /* Direct-mapped caches, powers of two. */
-#define TASK_CACHE 256
-#define GFP_CACHE  64
-#define GFP_BYTES  120
-#define NAME_CACHE 64
-#define NAME_BYTES 52
-#define KEY_BYTES  16
-#define KEYS	   12
+#define KNOWN_LINES 512
+#define TASK_CACHE  256
+#define GFP_CACHE   64
+#define GFP_BYTES   120
+#define NAME_CACHE  64
+#define NAME_BYTES  48
+#define KEY_BYTES   WIDE_BYTES
+#define KEYS	    12
+/* So many are less than 2^64 ns. */
+#define SECONDS_DIGITS 10
 
 struct task_entry {
 	uint32_t pid;
@@ -25,11 +29,11 @@ struct gfp_entry {
 	char text[GFP_BYTES];
 };
 
-/* A field's name with its '=', to be compared as two words. */
+/* A field's name with its '='. */
 struct key {
-	uint32_t bytes; /* 0: none yet */
+	uint16_t bytes; /* 0: none yet */
 	uint8_t field;	/* enum raw_field */
-	uint64_t word[2], mask[2];
+	char text[KEY_BYTES];
 };
 
 /* What an event's name means. */
@@ -41,14 +45,35 @@ struct name_entry {
 	struct key keys[KEYS]; /* in the order of the event seen last */
 };
 
+/* The numbers of a line that stand before its fields. */
+enum head_number { NUMBER_PID = 0, NUMBER_CPU, NUMBER_SECONDS, NUMBER_FRACTION, HEAD_NUMBERS };
+
+/* A line that was read, and what it means. */
+struct known_line {
+	struct line_shape shape;
+	struct span comm;	      /* columns of shape.text */
+	uint8_t kind;		      /* enum raw_kind */
+	uint8_t field[SHAPE_NUMBERS]; /* enum raw_field of its numbers, those of the head apart */
+	uint32_t name, cache;	      /* struct raw_event */
+	uint64_t nanoseconds;	      /* of a unit of its fraction */
+	struct raw_fields fields;     /* with the values of those that are no numbers */
+};
+
 struct kmem_text {
 	struct owners *owners;
 	struct raw_event raw;	 /* the line's event, and in part the one before */
 	struct name_entry *name; /* of the line's event */
 	struct raw_fields fields;
+	/* The numbers of the line, for its shape. */
+	const char *line;
+	unsigned numbers;
+	struct shape_number number[SHAPE_NUMBERS];
+	uint8_t number_field[SHAPE_NUMBERS];
+	size_t name_column; /* where the event's name stood last */
 	struct task_entry tasks[TASK_CACHE];
 	struct gfp_entry gfps[GFP_CACHE];
 	struct name_entry names[NAME_CACHE];
+	struct known_line known[KNOWN_LINES];
 };
 
 struct kmem_text *kmem_text_new(struct owners *owners)
@@ -68,56 +93,35 @@ void kmem_text_free(struct kmem_text *kmem)
 
 /* ---- heads ---- */
 
-/* The six digits at P, of which eight bytes can be read: microseconds, as ftrace prints them. */
-static bool six_digits(const char *p, uint64_t *value)
-{
-	const uint64_t ones = UINT64_C(0x010101010101);
-	uint64_t word;
+/* Nanoseconds of a unit of the last of so many decimals. */
+static const uint64_t unit_ns[] = { 1000000000, 100000000, 10000000, 1000000, 100000,
+				    10000,	1000,	   100,	     10,      1 };
 
-	memcpy(&word, p, sizeof word);
-	/* Eight digits of which the first two are zero. */
-	word = GUINT64_FROM_LE(word) << 16 | 0x3030;
-	uint64_t above = word + (ones << 16 | 0x0101) * (0x7f - '9');
-	word -= (ones << 16 | 0x0101) * '0';
-	if ((above | word) & (ones << 16 | 0x0101) << 7)
-		return false;
-	/* Pairs, fours, eight: each step adds ten, a hundred ... times what stands before. */
-	word = word * 10 + (word >> 8);
-	word = (((word & UINT64_C(0x000000ff000000ff)) * UINT64_C(0x000f424000000064)) +
-		((word >> 16 & UINT64_C(0x000000ff000000ff)) * UINT64_C(0x0000271000000001))) >>
-	       32;
-	*value = word;
-	return true;
-}
-
-const char *kmem_text_time(const char *p, const char *end, uint64_t *time_ns)
+const char *kmem_text_time(const char *p, const char *end, struct kmem_head *head)
 {
-	static const uint64_t scale[] = { 1000000000, 100000000, 10000000, 1000000, 100000,
-					  10000,      1000,	 100,	   10,	    1 };
 	uint64_t whole, part = 0;
-	const char *next = text_digits(p, end, &whole);
+	const char *next = kmem_text_digits(p, end, &whole, &head->seconds);
 
+	head->fraction = (struct span){ next, next };
 	if (next < end && *next == '.') {
 		p = next + 1;
-		next = end - p >= 8 && p[6] == ':' && six_digits(p, &part)
-			       ? p + 6
-			       : text_digits(p, end, &part);
+		next = kmem_text_digits(p, end, &part, &head->fraction);
 		if (next == p || next - p > 9 || whole > UINT64_MAX / 1000000000 - 1)
 			return NULL;
-		whole = whole * 1000000000 + part * scale[next - p];
+		whole = whole * 1000000000 + part * unit_ns[next - p];
 	}
-	*time_ns = whole;
+	head->time_ns = whole;
 	return next < end && *next == ':' ? next + 1 : NULL;
 }
 
 bool kmem_text_name(const char *p, const char *end, struct kmem_head *head)
 {
 	p = text_skip_blanks(p, end);
-	const char *colon = memchr(p, ':', (size_t)(end - p));
+	const char *colon = wide_find(p, end, ':');
 
 	/* A colon before anything else ends the system. */
 	while (colon && colon + 1 < end && colon[1] != ' ')
-		colon = memchr(colon + 1, ':', (size_t)(end - colon - 1));
+		colon = wide_find(colon + 1, end, ':');
 	if (!colon || colon == p)
 		return false;
 	head->name = (struct span){ p, colon };
@@ -180,18 +184,12 @@ static bool scan_value(struct kmem_text *kmem, enum raw_field field, struct span
 
 static bool is_key(const struct key *key, const char *p, const char *end)
 {
-	uint64_t word[2] = { 0, 0 };
-
-	if (end - p >= KEY_BYTES)
-		memcpy(word, p, KEY_BYTES);
-	else
-		memcpy(word, p, (size_t)(end - p));
-	return key->bytes > 0 && !((word[0] ^ key->word[0]) & key->mask[0]) &&
-	       !((word[1] ^ key->word[1]) & key->mask[1]);
+	return key->bytes > 0 && key->bytes <= MIN(end - p, KEY_BYTES) &&
+	       wide_same(key->text, p, key->bytes);
 }
 
-/* Reads the key at P, up to and with its '=', and remembers it if it is short. Returns false for a
- * word without one. */
+/* Reads the key at P, up to and with its '='; a short one is known when it comes again. Returns
+ * false for a word without one. */
 static bool learn_key(struct key *key, const char *p, const char *end)
 {
 	const char *equals = p;
@@ -201,33 +199,26 @@ static bool learn_key(struct key *key, const char *p, const char *end)
 	if (equals == end || *equals == ' ')
 		return false;
 	size_t bytes = (size_t)(equals + 1 - p);
-	memset(key, 0, sizeof *key);
+	if (bytes > UINT16_MAX)
+		return false; /* and nobody's field */
 	key->field = (uint8_t)raw_field_find(p, bytes - 1);
-	key->bytes = (uint32_t)bytes;
-	if (bytes > KEY_BYTES) {
-		key->mask[0] = key->mask[1] = UINT64_MAX;
-		return true; /* matches nothing: no word is zero */
-	}
-	memcpy(key->word, p, bytes);
-	memset(key->mask, 0xff, bytes);
+	key->bytes = (uint16_t)bytes;
+	memcpy(key->text, p, MIN(bytes, KEY_BYTES));
 	return true;
 }
 
-/* Where the word at P ends. */
-static const char *word_end(const char *p, const char *end)
+/* Notes where a number of the line stands. */
+static void note_number(struct kmem_text *kmem, enum raw_field field, const char *begin,
+			const char *end, enum shape_kind kind)
 {
-	const uint64_t ones = UINT64_C(0x0101010101010101);
-
-	/* Eight at a time: a byte that equals a blank leaves the top bit of its place set. */
-	for (uint64_t word; end - p >= (ptrdiff_t)sizeof word; p += sizeof word) {
-		memcpy(&word, p, sizeof word);
-		word ^= ones * ' ';
-		if ((word - ones) & ~word & (ones << 7))
-			break;
+	if (kmem->numbers < SHAPE_NUMBERS && end - kmem->line <= SHAPE_BYTES) {
+		kmem->number[kmem->numbers] =
+			(struct shape_number){ .at = (uint8_t)(begin - kmem->line),
+					       .digits = (uint8_t)(end - begin),
+					       .kind = (uint8_t)kind };
+		kmem->number_field[kmem->numbers] = (uint8_t)field;
 	}
-	while (p < end && *p != ' ')
-		p++;
-	return p;
+	kmem->numbers++;
 }
 
 /* The value of a field that is ours. Returns where it ends, NULL if it is no value. */
@@ -241,15 +232,22 @@ static const char *scan_known(struct kmem_text *kmem, enum raw_field field, cons
 	if (field == RAW_FIELD_PAGE && end - p > 2 && p[0] == '0' && p[1] == 'x' && p[2] != '0' &&
 	    !raw_kind_has_pointer((enum raw_kind)kmem->raw.kind)) {
 		*value = 1;
-		return word_end(p, end);
+		next = wide_word_end(p, end);
+		note_number(kmem, RAW_FIELD_NONE, p + 3, next, SHAPE_WORD);
+		return next;
 	}
 	/* Nearly all are plain numbers. */
-	if (field != RAW_FIELD_GFP_FLAGS && field != RAW_FIELD_CALL_SITE)
-		next = text_plain_number(p, end, field == RAW_FIELD_PTR || field == RAW_FIELD_PAGE,
-					 value);
+	if (field != RAW_FIELD_GFP_FLAGS && field != RAW_FIELD_CALL_SITE) {
+		bool pointer = field == RAW_FIELD_PTR || field == RAW_FIELD_PAGE;
+		bool marked = end - p > 2 && p[0] == '0' && p[1] == 'x';
+		next = wide_plain_number(p, end, pointer, value);
+		if (next)
+			note_number(kmem, field, marked ? p + 2 : p, next,
+				    pointer || marked ? SHAPE_HEX : SHAPE_DECIMAL);
+	}
 	if (next)
 		return next;
-	next = word_end(p, end);
+	next = wide_word_end(p, end);
 	return scan_value(kmem, field, (struct span){ p, next }) ? next : NULL;
 }
 
@@ -267,16 +265,16 @@ static bool scan_fields(struct kmem_text *kmem, struct span rest, GError **error
 	}
 	while ((p = text_skip_blanks(p, end)) < end) {
 		if (!is_key(key, p, end) && !learn_key(key, p, end)) {
-			p = word_end(p, end);
+			p = wide_word_end(p, end);
 			continue;
 		}
 		const char *value = p + key->bytes;
 		enum raw_field field = (enum raw_field)key->field;
-		const char *next = field == RAW_FIELD_NONE ? word_end(value, end)
+		const char *next = field == RAW_FIELD_NONE ? wide_word_end(value, end)
 							   : scan_known(kmem, field, value, end);
 		if (!next)
 			return line_problem_at(
-				error, "not a value:", (struct span){ p, word_end(p, end) });
+				error, "not a value:", (struct span){ p, wide_word_end(p, end) });
 		kmem->fields.found |= 1u << field;
 		key += key < last;
 		p = next;
@@ -330,10 +328,9 @@ static bool build_marker(struct kmem_text *kmem, const struct kmem_head *head)
 	return true;
 }
 
-static bool finish_fields(struct kmem_text *kmem, GError **error)
+static bool finish_fields(struct kmem_text *kmem, struct raw_fields *fields, GError **error)
 {
 	struct raw_event *raw = &kmem->raw;
-	struct raw_fields *fields = &kmem->fields;
 
 	/* A failed allocation is printed as "page=(nil) pfn=0x0". */
 	if (raw->kind == RAW_PAGE_ALLOC && (fields->found & 1u << RAW_FIELD_PFN) &&
@@ -370,14 +367,23 @@ static bool build_event(struct kmem_text *kmem, const struct kmem_head *head, GE
 	default:
 		break;
 	}
-	if (!scan_fields(kmem, head->rest, error) || !finish_fields(kmem, error))
+	if (!scan_fields(kmem, head->rest, error) || !finish_fields(kmem, &kmem->fields, error))
 		return false;
 	if (raw->kind == RAW_CACHE_FREE && text_between(head->rest, " name=", "\n", &name))
 		raw->u.slab.cache = string_of(kmem, name);
 	return true;
 }
 
-/* ---- events ---- */
+/* ---- names ---- */
+
+static bool same_name(const struct name_entry *entry, struct span name)
+{
+	for (size_t at = 0; at < entry->bytes; at += WIDE_BYTES)
+		if (!wide_same(entry->text + at, name.begin + at,
+			       MIN(entry->bytes - at, (size_t)WIDE_BYTES)))
+			return false;
+	return entry->bytes > 0;
+}
 
 /* Looks the name up; what it means is remembered. */
 static struct name_entry *name_of(struct kmem_text *kmem, struct span name)
@@ -390,7 +396,7 @@ static struct name_entry *name_of(struct kmem_text *kmem, struct span name)
 			     NAME_CACHE];
 	bool spelled;
 
-	if (entry->bytes == bytes && memcmp(entry->text, name.begin, bytes) == 0)
+	if (entry->bytes == bytes && same_name(entry, name))
 		return entry;
 	const char *colon = memrchr(name.begin, ':', bytes);
 	const char *base = colon ? colon + 1 : name.begin;
@@ -408,7 +414,7 @@ static void note_task(struct kmem_text *kmem, const struct kmem_head *head)
 	size_t bytes = span_bytes(head->comm);
 
 	if (entry->pid == head->pid && entry->bytes == bytes &&
-	    memcmp(entry->comm, head->comm.begin, bytes) == 0)
+	    wide_same(entry->comm, head->comm.begin, bytes))
 		return;
 	if (bytes == 0 || bytes > KMEM_COMM_COLUMNS ||
 	    (bytes == 5 && memcmp(head->comm.begin, "<...>", 5) == 0))
@@ -419,24 +425,117 @@ static void note_task(struct kmem_text *kmem, const struct kmem_head *head)
 	owners_task(kmem->owners, entry->pid, entry->comm, bytes);
 }
 
-bool kmem_text_event(struct kmem_text *kmem, const struct kmem_head *head, GError **error)
+/* ---- lines like an earlier one ---- */
+
+/* A letter or two tell events and commands apart: the length, and what no number is. */
+static struct known_line *known_line(struct kmem_text *kmem, struct span line)
+{
+	uint64_t comm, name[2];
+
+	if (span_bytes(line) <= MAX(kmem->name_column, (size_t)KMEM_COMM_COLUMNS))
+		return NULL;
+	memcpy(&comm, line.begin + KMEM_COMM_COLUMNS - sizeof comm, sizeof comm);
+	memcpy(name, line.begin + kmem->name_column, sizeof name);
+	uint64_t hash = (comm ^ name[0] * 31 ^ name[1]) + span_bytes(line);
+	hash *= UINT64_C(0x9e3779b97f4a7c15);
+	return &kmem->known[hash >> 40 & (KNOWN_LINES - 1)];
+}
+
+static void begin_line(struct kmem_text *kmem, struct span line, const struct kmem_head *head)
+{
+	const struct span *digits[HEAD_NUMBERS] = { &head->pid_digits, &head->cpu_digits,
+						    &head->seconds, &head->fraction };
+
+	kmem->line = line.begin;
+	kmem->numbers = 0;
+	for (int i = 0; i < HEAD_NUMBERS; i++)
+		note_number(kmem, RAW_FIELD_NONE, digits[i]->begin, digits[i]->end, SHAPE_DECIMAL);
+}
+
+/* What was read of LINE holds for lines like it, if it has fields alone. */
+static void remember_line(struct kmem_text *kmem, struct span line, const struct kmem_head *head)
+{
+	const struct raw_event *raw = &kmem->raw;
+
+	if (raw->kind == RAW_MARKER || raw->kind == RAW_OTHER ||
+	    (raw->kind >= RAW_FORK && raw->kind <= RAW_EXIT) ||
+	    span_bytes(head->seconds) > SECONDS_DIGITS)
+		return;
+	kmem->name_column = (size_t)(head->name.begin - line.begin);
+	struct known_line *known = known_line(kmem, line);
+	if (!known || !line_shape_make(&known->shape, line, kmem->number, kmem->numbers))
+		return;
+	known->comm = (struct span){ known->shape.text + (head->comm.begin - line.begin),
+				     known->shape.text + (head->comm.end - line.begin) };
+	known->kind = raw->kind;
+	known->name = raw->name;
+	known->cache = raw->kind == RAW_CACHE_FREE ? raw->u.slab.cache : 0;
+	known->nanoseconds = unit_ns[span_bytes(head->fraction)];
+	known->fields = kmem->fields;
+	memcpy(known->field, kmem->number_field, sizeof known->field);
+}
+
+/* ---- events ---- */
+
+static bool begin_event(struct kmem_text *kmem, const struct kmem_head *head, GError **error)
 {
 	struct raw_event *raw = &kmem->raw;
 
 	if (head->cpu >= UINT16_MAX)
 		return line_problem(error, "CPU number above 65534");
-	kmem->name = name_of(kmem, head->name);
 	raw->time_ns = head->time_ns;
 	raw->cpu = (uint16_t)head->cpu;
 	raw->pid = (uint32_t)MIN(head->pid, UINT32_MAX);
-	raw->kind = kmem->name->kind;
-	raw->name = kmem->name->string;
 	raw->has = 0;
 	raw->gfp = 0;
-	if (!build_event(kmem, head, error) || !owners_add(kmem->owners, raw, error))
+	return true;
+}
+
+static bool take_event(struct kmem_text *kmem, const struct kmem_head *head, GError **error)
+{
+	if (!owners_add(kmem->owners, &kmem->raw, error))
 		return false;
 	note_task(kmem, head);
 	return true;
+}
+
+bool kmem_text_event(struct kmem_text *kmem, struct span line, const struct kmem_head *head,
+		     GError **error)
+{
+	if (!begin_event(kmem, head, error))
+		return false;
+	kmem->name = name_of(kmem, head->name);
+	kmem->raw.kind = kmem->name->kind;
+	kmem->raw.name = kmem->name->string;
+	begin_line(kmem, line, head);
+	if (!build_event(kmem, head, error) || !take_event(kmem, head, error))
+		return false;
+	remember_line(kmem, line, head);
+	return true;
+}
+
+int kmem_text_again(struct kmem_text *kmem, struct span line, GError **error)
+{
+	struct known_line *known = known_line(kmem, line);
+	struct raw_event *raw = &kmem->raw;
+
+	if (!known || !line_shape_read(&known->shape, line))
+		return 0;
+	const struct shape_number *number = known->shape.number;
+	struct kmem_head head = { .comm = known->comm,
+				  .time_ns = number[NUMBER_SECONDS].value * 1000000000 +
+					     number[NUMBER_FRACTION].value * known->nanoseconds,
+				  .pid = number[NUMBER_PID].value,
+				  .cpu = number[NUMBER_CPU].value };
+	raw->kind = known->kind;
+	raw->name = known->name;
+	for (unsigned i = HEAD_NUMBERS; i < known->shape.numbers; i++)
+		known->fields.value[known->field[i]] = number[i].value;
+	if (!begin_event(kmem, &head, error) || !finish_fields(kmem, &known->fields, error))
+		return -1;
+	if (raw->kind == RAW_CACHE_FREE)
+		raw->u.slab.cache = known->cache;
+	return take_event(kmem, &head, error) ? 1 : -1;
 }
 
 bool kmem_text_lost(struct kmem_text *kmem, uint64_t cpu, uint64_t events, GError **error)

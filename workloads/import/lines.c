@@ -4,10 +4,11 @@
 #include <string.h>
 #include "workloads/import/owners.h"
 #include "workloads/import/source.h"
+#include "workloads/import/wide.h"
 
 #define BUFFER_BYTES ((size_t)1 << 20)
 /* What is read at once, so that it is hashed and scanned in the host's caches. */
-#define READ_BYTES ((size_t)1 << 17)
+#define READ_BYTES ((size_t)1 << 16)
 
 struct lines {
 	struct import_job *job;
@@ -88,7 +89,7 @@ static bool take_all(struct lines *lines, char *buffer, GError **error)
 
 bool lines_run(struct import_job *job, line_fn line, void *data, GError **error)
 {
-	g_autofree char *buffer = g_malloc(BUFFER_BYTES);
+	g_autofree char *buffer = g_malloc0(BUFFER_BYTES + WIDE_SLACK);
 	struct lines lines = { job, line, data, 0 };
 
 	if (!take_all(&lines, buffer, error))

@@ -16,10 +16,12 @@ typedef bool (*line_fn)(void *data, struct span line, GError **error);
 /*
  * Hands over every line of the source, the last one also without its end. What LINE cannot read
  * goes through import_malformed() with the number of the line. A source from which owners.h took no
- * event at all is an error too. Lines of a mebibyte and more are cut.
+ * event at all is an error too. Lines of a mebibyte and more are cut. WIDE_SLACK bytes behind a
+ * line can be read (wide.h).
  */
 bool lines_run(struct import_job *job, line_fn line, void *data, GError **error);
-/* Whether any of the first lines that begin in HEAD is LOOKS_RIGHT; never for a binary file. */
+/* Whether any of the first lines that begin in HEAD is LOOKS_RIGHT; never for a binary file. HEAD
+ * is that of import_source_head(). */
 bool lines_detect(const unsigned char *head, size_t bytes, bool (*looks_right)(struct span line));
 
 /* For line functions: sets TRACE_ERROR_FORMAT and returns false; the second one quotes a piece of

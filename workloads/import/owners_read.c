@@ -2,15 +2,32 @@
 
 #include <string.h>
 #include "workloads/import/owners_private.h"
+#include "workloads/import/radix_sort.h"
 
 /* The second pass of owners.h. */
 
-static gint by_frame(gconstpointer left, gconstpointer right)
+/* The start section is sorted by frame. */
+static void rank_prologue(struct owners *owners)
 {
-	const struct prologue_block *a = left, *b = right;
-	return a->first < b->first ? -1 : a->first > b->first;
+	guint count = owners->prologue->len;
+	g_autofree struct radix_item *order = g_new(struct radix_item, count);
+	g_autoptr(GArray) found = owners->prologue;
+
+	for (guint i = 0; i < count; i++)
+		order[i] =
+			(struct radix_item){ g_array_index(found, struct prologue_block, i).first,
+					     i };
+	radix_sort(order, count);
+	owners->prologue = g_array_sized_new(FALSE, FALSE, sizeof(struct prologue_block), count);
+	g_array_set_size(owners->prologue_rank, count);
+	for (guint i = 0; i < count; i++) {
+		g_array_index(owners->prologue_rank, uint64_t, order[i].index) = i;
+		g_array_append_val(owners->prologue,
+				   g_array_index(found, struct prologue_block, order[i].index));
+	}
 }
 
+/* By the event behind which they belong, then by frame. */
 static gint by_place(gconstpointer left, gconstpointer right)
 {
 	const struct untraced_frame *a = left, *b = right;
@@ -19,15 +36,8 @@ static gint by_place(gconstpointer left, gconstpointer right)
 	return a->frame < b->frame ? -1 : a->frame > b->frame;
 }
 
-bool owners_seal(struct owners *owners, GError **error)
+static void rank_untraced(struct owners *owners)
 {
-	g_array_sort(owners->prologue, by_frame);
-	g_array_set_size(owners->prologue_rank, owners->prologue->len);
-	for (guint i = 0; i < owners->prologue->len; i++) {
-		const struct prologue_block *block =
-			&g_array_index(owners->prologue, struct prologue_block, i);
-		g_array_index(owners->prologue_rank, uint64_t, block->index) = i;
-	}
 	g_array_sort(owners->untraced, by_place);
 	g_array_set_size(owners->untraced_rank, owners->untraced->len);
 	for (guint i = 0; i < owners->untraced->len; i++) {
@@ -35,6 +45,12 @@ bool owners_seal(struct owners *owners, GError **error)
 			&g_array_index(owners->untraced, struct untraced_frame, i);
 		g_array_index(owners->untraced_rank, uint64_t, untraced->index) = i;
 	}
+}
+
+bool owners_seal(struct owners *owners, GError **error)
+{
+	rank_prologue(owners);
+	rank_untraced(owners);
 	regions_seal(owners->regions);
 	return spool_rewind(owners->spool, error);
 }

@@ -2,6 +2,7 @@
 #include "workloads/import/import.h"
 #include "workloads/import/kmem_text.h"
 #include "workloads/import/lines.h"
+#include "workloads/import/wide.h"
 
 /*
  * `perf script`, with and without --ns, of tracepoints:
@@ -20,22 +21,23 @@ static const char *pid_and_cpu(const char *p, const char *end, struct kmem_head 
 {
 	p = text_skip_blanks(p, end);
 	if (p < end && *p == '-') { /* no process: perf prints -1 */
-		p = text_digits(p + 1, end, &head->pid);
+		p = kmem_text_digits(p + 1, end, &head->pid, &head->pid_digits);
 		head->pid = 0;
+		head->pid_digits.end = head->pid_digits.begin;
 	} else {
 		const char *digits = p;
-		p = text_digits(p, end, &head->pid);
+		p = kmem_text_digits(p, end, &head->pid, &head->pid_digits);
 		if (p == digits)
 			return NULL;
 	}
 	if (p < end && *p == '/')
-		p = text_digits(p + 1, end, &head->pid);
+		p = kmem_text_digits(p + 1, end, &head->pid, &head->pid_digits);
 	if (end - p < 4 || p[0] != ' ')
 		return NULL;
 	p = text_skip_blanks(p, end);
 	if (end - p < 3 || *p != '[' || !text_is_digit(p[1]))
 		return NULL;
-	p = text_digits(p + 1, end, &head->cpu);
+	p = kmem_text_digits(p + 1, end, &head->cpu, &head->cpu_digits);
 	return p < end && *p == ']' ? p + 1 : NULL;
 }
 
@@ -63,7 +65,7 @@ static bool scan_when(struct span line, struct kmem_head *head, GError **error, 
 	if (!p)
 		return line_problem_at(error, "no task and CPU in", line);
 	p = text_skip_blanks(p, line.end);
-	p = p < line.end && text_is_digit(*p) ? kmem_text_time(p, line.end, &head->time_ns) : NULL;
+	p = p < line.end && text_is_digit(*p) ? kmem_text_time(p, line.end, head) : NULL;
 	if (!p)
 		return line_problem_at(error, "no time stamp in", line);
 	*rest = p;
@@ -79,7 +81,7 @@ static bool record_line(struct kmem_text *kmem, struct span text, uint64_t cpu, 
 	if (!text_starts(text, "PERF_RECORD_LOST"))
 		return true;
 	if (text_between(text, "lost ", "\n", &number))
-		text_digits(number.begin, number.end, &events);
+		wide_digits(number.begin, number.end, &events);
 	return kmem_text_lost(kmem, cpu, events, error);
 }
 
@@ -90,6 +92,9 @@ static bool take_line(void *kmem, struct span line, GError **error)
 
 	if (line.begin == line.end || *line.begin == '#' || *line.begin == '\t')
 		return true;
+	int known = kmem_text_again(kmem, line, error);
+	if (known != 0)
+		return known > 0;
 	if (!scan_when(line, &head, error, &p))
 		return false;
 	p = text_skip_blanks(p, line.end);
@@ -97,7 +102,7 @@ static bool take_line(void *kmem, struct span line, GError **error)
 		return record_line(kmem, (struct span){ p, line.end }, head.cpu, error);
 	if (!kmem_text_name(p, line.end, &head))
 		return line_problem_at(error, "no event name in", line);
-	return kmem_text_event(kmem, &head, error);
+	return kmem_text_event(kmem, line, &head, error);
 }
 
 bool perf_script_run(struct import_job *job, GError **error)

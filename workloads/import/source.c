@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 #include "workloads/import/spool.h"
+#include "workloads/import/wide.h"
 #include "workloads/trace.h"
 
 #define BLOCK_BYTES ((size_t)1 << 18)
@@ -26,7 +27,7 @@ struct import_source {
 	bool empty;
 	bool is_folder; /* and has no content of its own */
 	int temporary;	/* decompressed copy, -1 none */
-	unsigned char head[HEAD_BYTES];
+	unsigned char head[HEAD_BYTES + WIDE_SLACK];
 	size_t head_bytes;
 	size_t head_taken;
 	unsigned char block[BLOCK_BYTES];
@@ -148,8 +149,7 @@ struct import_source *import_source_open(const char *path, const char *folder, G
 	struct import_source *source = g_new(struct import_source, 1);
 	struct stat status;
 
-	memset(source, 0, offsetof(struct import_source, head));
-	source->head_bytes = source->head_taken = 0;
+	memset(source, 0, offsetof(struct import_source, block));
 	source->path = g_strdup(path);
 	source->folder = g_strdup(folder);
 	source->temporary = -1;

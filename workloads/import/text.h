@@ -49,31 +49,6 @@ static inline const char *text_digits(const char *p, const char *end, uint64_t *
 /* One more than the worth of a digit, 0 for what is none. */
 extern const uint8_t text_hex_digits[256];
 
-/* The number at P up to a blank or the end: decimal, or hexadecimal behind 0x (or without, if HEX).
- * Returns its end; NULL for anything else, which text_number() may still know. */
-static inline const char *text_plain_number(const char *p, const char *end, bool hex,
-					    uint64_t *value)
-{
-	const char *begin;
-	uint64_t number = 0;
-	unsigned digit;
-
-	if (end - p > 2 && p[0] == '0' && p[1] == 'x') {
-		p += 2;
-		hex = true;
-	}
-	begin = p;
-	if (hex)
-		for (; p < end && (digit = text_hex_digits[(unsigned char)*p]) != 0; p++)
-			number = number << 4 | (digit - 1);
-	else
-		p = text_digits(p, end, &number);
-	if (p == begin || p - begin > (hex ? 16 : 19) || (p < end && *p != ' '))
-		return NULL;
-	*value = number;
-	return p;
-}
-
 /* The whole of TEXT as a number: decimal, negative, or hexadecimal behind 0x. "true", "false",
  * "(nil)" and "(null)" count as 1 and 0. Returns false for anything else, or more than 64 bits. */
 bool text_number(struct span text, uint64_t *value);
