@@ -30,15 +30,12 @@ static bool next_page(struct ring_reader *reader, struct ring_stream *stream)
 	return true;
 }
 
-static void advance(struct ring_reader *reader, struct ring_stream *stream)
+/* Turns pages up to one with a record. */
+void ring_reader_turn(struct ring_reader *reader, struct ring_stream *stream,
+		      enum ring_result result)
 {
-	enum ring_result result;
-
-	/* What was lost, was lost before the first record of the page. */
-	if (stream->has)
-		stream->page.lost_some = false;
-	while ((result = ring_page_next(&stream->page, &reader->layout, &stream->record)) !=
-	       RING_RECORD) {
+	for (; result != RING_RECORD;
+	     result = ring_page_next(&stream->page, &reader->layout, &stream->record)) {
 		if (result == RING_DAMAGED)
 			malformed(reader, ring_stream_offset(stream),
 				  "a record reaches beyond its page", stream->cpu);
@@ -47,7 +44,7 @@ static void advance(struct ring_reader *reader, struct ring_stream *stream)
 			return;
 		}
 	}
-	if (G_UNLIKELY(reader->time_of != NULL))
+	if (reader->time_of)
 		stream->record.time =
 			reader->time_of(reader->context, stream->cpu, stream->record.time);
 	stream->has = true;
@@ -58,14 +55,15 @@ void ring_reader_begin(struct ring_reader *reader)
 	reader->current = NULL;
 	for (unsigned i = 0; i < reader->count; i++) {
 		struct ring_stream *stream = &reader->streams[i];
+		stream->has = false;
 		stream->page = (struct ring_page){ .at = 0, .end = 0 };
-		advance(reader, stream);
+		ring_reader_advance(reader, stream);
 	}
 }
 
 /* The earliest stream, the first of several; it goes first until another one is due: one that lies
  * before it at the same time, one behind it after that. */
-static void choose(struct ring_reader *reader)
+void ring_reader_choose(struct ring_reader *reader)
 {
 	struct ring_stream *best = NULL, *end = reader->streams + reader->count;
 	uint64_t until = UINT64_MAX;
@@ -78,17 +76,4 @@ static void choose(struct ring_reader *reader)
 			until = MIN(until, stream->record.time - (stream < best ? 1 : 0));
 	reader->current = best;
 	reader->until = until;
-}
-
-struct ring_stream *ring_reader_next(struct ring_reader *reader)
-{
-	struct ring_stream *stream = reader->current;
-
-	if (stream) {
-		advance(reader, stream);
-		if (stream->has && stream->record.time <= reader->until)
-			return stream;
-	}
-	choose(reader);
-	return reader->current;
 }

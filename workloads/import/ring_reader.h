@@ -50,9 +50,36 @@ struct ring_reader {
 
 /* Fills in the first record of every stream. */
 void ring_reader_begin(struct ring_reader *reader);
+/* Of ring_reader_next(): what comes less often than a record. */
+void ring_reader_turn(struct ring_reader *reader, struct ring_stream *stream,
+		      enum ring_result result);
+void ring_reader_choose(struct ring_reader *reader);
+
+/* Fills in the next record of a stream. */
+static inline void ring_reader_advance(struct ring_reader *reader, struct ring_stream *stream)
+{
+	enum ring_result result = ring_page_next(&stream->page, &reader->layout, &stream->record);
+
+	/* What was lost, was lost before the first record of the page. */
+	stream->page.lost_some &= !stream->has;
+	if (G_UNLIKELY(result != RING_RECORD || reader->time_of))
+		ring_reader_turn(reader, stream, result);
+}
+
 /* The stream whose record is next; NULL at the end. Cost: constant while a stream goes first, else
  * linear in the number of streams. */
-struct ring_stream *ring_reader_next(struct ring_reader *reader);
+static inline struct ring_stream *ring_reader_next(struct ring_reader *reader)
+{
+	struct ring_stream *stream = reader->current;
+
+	if (G_LIKELY(stream != NULL)) {
+		ring_reader_advance(reader, stream);
+		if (stream->has && stream->record.time <= reader->until)
+			return stream;
+	}
+	ring_reader_choose(reader);
+	return reader->current;
+}
 
 /* Where a stream's record lies. */
 static inline uint64_t ring_stream_offset(const struct ring_stream *stream)

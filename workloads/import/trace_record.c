@@ -48,7 +48,8 @@ struct decoder {
 	bool swap;
 	struct decoder_source source;
 	struct layout *layouts[EVENT_TYPES];
-	/* Processes whose name was sent, by bit; numbers that no Linux gives. */
+	/* Processes whose name was sent: the last one; all, by bit; numbers that no Linux gives. */
+	uint64_t last_task;
 	uint64_t tasks[PIDS / 64];
 	struct map64 odd_tasks;
 	struct trace_seq text;
@@ -66,6 +67,7 @@ struct decoder *decoder_new(struct wire_child *wire, struct tep_handle *tep, boo
 	decoder->tep = tep;
 	decoder->swap = big_endian != (G_BYTE_ORDER == G_BIG_ENDIAN);
 	decoder->source = *source;
+	decoder->last_task = UINT64_MAX;
 	trace_seq_init(&decoder->text);
 	return decoder;
 }
@@ -80,11 +82,12 @@ static void send_new_task(struct decoder *decoder, uint32_t pid)
 		wire_message_text(decoder->wire, WIRE_TASK, name, strlen(name))->id = pid;
 }
 
-static inline void send_task(struct decoder *decoder, uint32_t pid)
+static void send_other_task(struct decoder *decoder, uint32_t pid)
 {
-	if (G_LIKELY(pid < PIDS)) {
+	decoder->last_task = pid;
+	if (pid < PIDS) {
 		uint64_t *word = &decoder->tasks[pid / 64], bit = UINT64_C(1) << pid % 64;
-		if (G_LIKELY(*word & bit))
+		if (*word & bit)
 			return;
 		*word |= bit;
 	} else {
@@ -93,6 +96,12 @@ static inline void send_task(struct decoder *decoder, uint32_t pid)
 		map64_put(&decoder->odd_tasks, pid, 1);
 	}
 	send_new_task(decoder, pid);
+}
+
+static inline void send_task(struct decoder *decoder, uint32_t pid)
+{
+	if (G_UNLIKELY(pid != decoder->last_task))
+		send_other_task(decoder, pid);
 }
 
 /* Our field for one of the recording's; an older kernel's struct page pointers included. */
