@@ -306,6 +306,15 @@ static int receive(struct reading *reading, uint32_t *messages, GError **error)
 	return -1;
 }
 
+/* Several at once: each time wakes the process up. */
+static void give_credits(const struct reading *reading)
+{
+	static const char credits[WIRE_CREDITS];
+
+	while (write(reading->credit, credits, sizeof credits) < 0 && errno == EINTR)
+		;
+}
+
 static bool take_all(struct reading *reading, GError **error)
 {
 	for (uint64_t batch = 0;; batch++) {
@@ -322,8 +331,8 @@ static bool take_all(struct reading *reading, GError **error)
 			if (!take(reading, message, error))
 				return false;
 		}
-		while (write(reading->credit, "", 1) < 0 && errno == EINTR)
-			;
+		if (batch % WIRE_CREDITS == WIRE_CREDITS - 1)
+			give_credits(reading);
 	}
 }
 

@@ -41,7 +41,7 @@ struct wire_message {
 	} u;
 };
 
-enum { WIRE_BATCHES = 4, WIRE_BATCH_MESSAGES = 1024 };
+enum { WIRE_BATCHES = 4, WIRE_CREDITS = 2, WIRE_BATCH_MESSAGES = 2048 };
 
 /* Batches are used in turn. */
 struct wire_shared {

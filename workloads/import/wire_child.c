@@ -10,6 +10,7 @@
 struct wire_child {
 	struct wire_end end;
 	uint64_t batches;	  /* sent */
+	uint64_t credits;	  /* batches that may be sent all in all */
 	struct wire_message *out; /* the batch being filled */
 	uint32_t used;
 	GHashTable *strings; /* text -> number */
@@ -20,6 +21,7 @@ struct wire_child *wire_child_new(struct wire_end end)
 	struct wire_child *child = g_new0(struct wire_child, 1);
 
 	child->end = end;
+	child->credits = WIRE_BATCHES;
 	child->out = end.shared->batch[0];
 	child->strings = g_hash_table_new(g_str_hash, g_str_equal);
 	return child;
@@ -44,11 +46,12 @@ static ssize_t put(int fd, void *bytes, size_t count)
 
 static void flush(struct wire_child *child)
 {
-	char credit;
-
 	move(put, child->end.filled, &child->used, sizeof child->used);
-	if (++child->batches >= WIRE_BATCHES)
-		move(read, child->end.credit, &credit, 1);
+	if (++child->batches == child->credits) {
+		char credits[WIRE_CREDITS];
+		move(read, child->end.credit, credits, sizeof credits);
+		child->credits += sizeof credits;
+	}
 	child->out = child->end.shared->batch[child->batches % WIRE_BATCHES];
 	child->used = 0;
 }
