@@ -332,33 +332,63 @@ static uint64_t common_divisor(uint64_t a, uint64_t b)
 	return a;
 }
 
-/* stored[i] = value[i] - what the predictor says. */
-static void subtract_prediction(struct trace_encoder *encoder, struct trace_part *part)
+/* stored[i] = value[i] - value[i - 1]. */
+static void subtract_last(struct trace_encoder *encoder, const struct trace_part *part)
 {
 	const uint64_t *value = encoder->value;
-	uint64_t *stored = encoder->stored;
-	uint64_t slot[TRACE_SLOTS];
-	uint64_t last = part->first, newest = part->first;
+
+	encoder->stored[0] = value[0] - part->first;
+	for (uint32_t i = 1; i < encoder->members; i++)
+		encoder->stored[i] = value[i] - value[i - 1];
+}
+
+/* Handles: less the latest that was given out before the event. */
+static void subtract_newest(struct trace_encoder *encoder, const struct trace_part *part)
+{
+	uint64_t newest = part->first;
 	uint32_t at = 0;
+
+	for (uint32_t i = 0; i < encoder->members; i++) {
+		for (; at < encoder->index[i]; at++)
+			if (encoder->kind[at] == EVENT_FRAME_ALLOC ||
+			    encoder->kind[at] == EVENT_HEAP_ALLOC)
+				newest = encoder->events[at].u.frame.handle;
+		encoder->stored[i] = encoder->value[i] - newest;
+	}
+}
+
+/* Less the last value of the event's CPU, or of its task: SHIFT and BITS of the event's head. */
+static void subtract_last_of(struct trace_encoder *encoder, const struct trace_part *part,
+			     unsigned shift, unsigned bits)
+{
+	uint64_t slot[TRACE_SLOTS], mask = (UINT64_C(1) << bits) - 1;
 
 	for (unsigned i = 0; i < TRACE_SLOTS; i++)
 		slot[i] = part->first;
 	for (uint32_t i = 0; i < encoder->members; i++) {
 		uint64_t head = encoder->head[encoder->index[i]];
-		uint64_t *of = part->predictor == PREDICT_LAST_OF_CPU
-				       ? &slot[(uint16_t)(head >> 16) % TRACE_SLOTS]
-			       : part->predictor == PREDICT_LAST_OF_TASK
-				       ? &slot[(head >> 32) % TRACE_SLOTS]
-				       : &last;
-		if (part->predictor == PREDICT_NEWEST) {
-			for (; at < encoder->index[i]; at++)
-				if (encoder->kind[at] == EVENT_FRAME_ALLOC ||
-				    encoder->kind[at] == EVENT_HEAP_ALLOC)
-					newest = encoder->events[at].u.frame.handle;
-			*of = newest;
-		}
-		stored[i] = value[i] - *of;
-		*of = value[i];
+		uint64_t *of = &slot[(head >> shift & mask) % TRACE_SLOTS];
+		encoder->stored[i] = encoder->value[i] - *of;
+		*of = encoder->value[i];
+	}
+}
+
+/* stored[i] = value[i] - what the predictor says. */
+static void subtract_prediction(struct trace_encoder *encoder, const struct trace_part *part)
+{
+	switch ((enum trace_predictor)part->predictor) {
+	case PREDICT_NEWEST:
+		subtract_newest(encoder, part);
+		break;
+	case PREDICT_LAST_OF_CPU:
+		subtract_last_of(encoder, part, 16, 16);
+		break;
+	case PREDICT_LAST_OF_TASK:
+		subtract_last_of(encoder, part, 32, 32);
+		break;
+	default:
+		subtract_last(encoder, part);
+		break;
 	}
 }
 
@@ -447,21 +477,20 @@ static unsigned bytes_of(uint64_t x)
 
 static void subtract_low(struct trace_encoder *encoder, struct trace_part *part)
 {
-	uint64_t low = UINT64_MAX;
-	for (uint32_t i = 0; i < encoder->members; i++)
+	uint64_t low = UINT64_MAX, high = 0;
+	for (uint32_t i = 0; i < encoder->members; i++) {
 		low = MIN(low, encoder->stored[i]);
-	for (uint32_t i = 0; i < encoder->members; i++)
+		high = MAX(high, encoder->stored[i]);
+	}
+	for (uint32_t i = 0; low > 0 && i < encoder->members; i++)
 		encoder->stored[i] -= low;
 	part->low = low;
+	part->width = (uint8_t)bytes_of(high - low);
 }
 
 static void lay_planes(struct trace_encoder *encoder, struct trace_part *part, GByteArray *out)
 {
 	uint32_t n = encoder->members;
-	uint64_t all = 0;
-	for (uint32_t i = 0; i < n; i++)
-		all |= encoder->stored[i];
-	part->width = (uint8_t)bytes_of(all);
 	guint at = out->len;
 	g_byte_array_set_size(out, at + part->width * n);
 	for (unsigned byte = 0; byte < part->width; byte++, at += n)

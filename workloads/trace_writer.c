@@ -20,7 +20,7 @@ struct section {
 	uint64_t written; /* events in blocks already */
 	uint32_t count;
 	uint64_t time_most;  /* of them */
-	struct event *event; /* TRACE_BLOCK_EVENTS */
+	struct event *event; /* TRACE_FULL_BLOCK */
 	struct trace_encoder *encoder;
 };
 
@@ -236,7 +236,7 @@ static void waiting_clear(gpointer data)
 static void init_section(struct section *section, uint8_t type)
 {
 	section->type = type;
-	section->event = g_new(struct event, TRACE_BLOCK_EVENTS);
+	section->event = g_new(struct event, TRACE_FULL_BLOCK);
 	section->encoder = trace_encoder_new();
 }
 
@@ -422,7 +422,7 @@ static bool add(struct trace_writer *writer, struct section *section, const stru
 	counted->handles = MAX(counted->handles, handle_of(event) + 1);
 	if (event->cpu != UINT16_MAX)
 		counted->cpus = MAX(counted->cpus, event->cpu + 1u);
-	if (section->count == (16u<<10) && !flush_section(writer, section))
+	if (section->count == TRACE_FULL_BLOCK && !flush_section(writer, section))
 		return report(writer, error);
 	return true;
 }

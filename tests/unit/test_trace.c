@@ -92,10 +92,10 @@ static const unsigned sizes[] = { 0,
 				  TRACE_BATCH - 1,
 				  TRACE_BATCH,
 				  TRACE_BATCH + 1,
-				  TRACE_BLOCK_EVENTS - 1,
-				  TRACE_BLOCK_EVENTS,
-				  TRACE_BLOCK_EVENTS + 1,
-				  2 * TRACE_BLOCK_EVENTS };
+				  TRACE_FULL_BLOCK - 1,
+				  TRACE_FULL_BLOCK,
+				  TRACE_FULL_BLOCK + 1,
+				  2 * TRACE_FULL_BLOCK };
 
 START_TEST(any_number_of_events_comes_back)
 {

@@ -48,7 +48,7 @@ static inline bool line_shape_matches(const struct line_shape *shape, struct spa
 		return false;
 #ifdef __SSE2__
 	__m128i differ = _mm_setzero_si128();
-	for (unsigned at = 0; at < shape->bytes; at += WIDE_BYTES) {
+	for (unsigned at = 0; at < SHAPE_BYTES; at += WIDE_BYTES) {
 		__m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(line.begin + at));
 		__m128i text = _mm_loadu_si128((const __m128i *)(const void *)(shape->text + at));
 		__m128i mask = _mm_loadu_si128((const __m128i *)(const void *)(shape->mask + at));

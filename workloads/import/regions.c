@@ -3,6 +3,7 @@
 #include <glib.h>
 #include <string.h>
 #include "workloads/import/map64.h"
+#include "workloads/import/radix_sort.h"
 
 #define PAGE_BYTES UINT64_C(4096)
 #define GAP_PAGES  (UINT64_C(128) * 1024 / PAGE_BYTES)
@@ -159,31 +160,38 @@ void regions_exit(struct regions *regions, uint32_t pid)
 	forget_recent(regions);
 }
 
-static int touch_order(const void *left, const void *right)
+/* Their numbers, by family and page. */
+static struct radix_item *sorted(const struct touch *touch, guint count)
 {
-	const struct touch *a = left, *b = right;
-	if (a->family != b->family)
-		return a->family < b->family ? -1 : 1;
-	return a->page < b->page ? -1 : a->page > b->page;
+	struct radix_item *order = g_new(struct radix_item, count);
+
+	for (guint i = 0; i < count; i++)
+		order[i] = (struct radix_item){ touch[i].page, i };
+	radix_sort(order, count);
+	for (guint i = 0; i < count; i++)
+		order[i].key = touch[order[i].index].family;
+	radix_sort(order, count);
+	return order;
 }
 
 /* Sorts, and joins touches of the same page. */
 static void compact(struct regions *regions)
 {
-	GArray *touches = regions->touches;
-	struct touch *all = (struct touch *)(void *)touches->data;
-	guint kept = 0;
+	g_autoptr(GArray) old = regions->touches;
+	const struct touch *all = (const struct touch *)(const void *)old->data;
+	g_autofree struct radix_item *order = sorted(all, old->len);
+	struct touch *last = NULL;
 
-	if (touches->len == 0)
-		return;
-	qsort(all, touches->len, sizeof *all, touch_order);
-	for (guint i = 1; i < touches->len; i++) {
-		if (touch_order(&all[kept], &all[i]) == 0)
-			all[kept].access |= all[i].access;
-		else
-			all[++kept] = all[i];
+	regions->touches = g_array_sized_new(FALSE, FALSE, sizeof(struct touch), old->len);
+	for (guint i = 0; i < old->len; i++) {
+		const struct touch *next = &all[order[i].index];
+		if (last && last->family == next->family && last->page == next->page) {
+			last->access |= next->access;
+			continue;
+		}
+		g_array_append_val(regions->touches, *next);
+		last = &g_array_index(regions->touches, struct touch, regions->touches->len - 1);
 	}
-	g_array_set_size(touches, kept + 1);
 }
 
 void regions_touch(struct regions *regions, uint32_t pid, uint64_t address, uint32_t access)

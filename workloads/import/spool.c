@@ -3,18 +3,27 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include "workloads/trace.h"
 
-#define BUFFER_BYTES ((size_t)1 << 18)
+/* What fits in here, some 800,000 events, sees no file. */
+#define BUFFER_BYTES ((size_t)32 << 20)
+/* With a file: pieces that stay in the host's caches. */
+#define PIECE_BYTES ((size_t)1 << 18)
+/* So that the buffer begins with a large page; an event may hang over its end. */
+#define LARGE_PAGE ((size_t)2 << 20)
+#define MAP_BYTES  (BUFFER_BYTES + 2 * LARGE_PAGE)
 
 struct spool {
 	int fd;
 	uint64_t events;
+	size_t room;  /* bytes of the buffer to fill before the file is used */
 	size_t used;  /* bytes in buffer */
 	size_t taken; /* bytes of them read */
 	bool ended;   /* the file is read to its end */
-	unsigned char buffer[BUFFER_BYTES + sizeof(struct event)];
+	void *map;
+	unsigned char *buffer; /* BUFFER_BYTES and an event */
 };
 
 #define UP_TO(member) (offsetof(struct event, u.member) + sizeof(((struct event *)NULL)->u.member))
@@ -76,11 +85,20 @@ struct spool *spool_new(const char *folder, GError **error)
 	int fd = spool_open_unlinked(folder, error);
 	if (fd < 0)
 		return NULL;
-	struct spool *spool = g_new(struct spool, 1);
+	/* Pages come as they are filled, large ones if there are: most recordings fill few. */
+	void *map =
+		mmap(NULL, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (map == MAP_FAILED) {
+		io_error(error, "have memory beside");
+		close(fd);
+		return NULL;
+	}
+	madvise(map, MAP_BYTES, MADV_HUGEPAGE);
+	struct spool *spool = g_new0(struct spool, 1);
 	spool->fd = fd;
-	spool->events = 0;
-	spool->used = spool->taken = 0;
-	spool->ended = false;
+	spool->map = map;
+	spool->buffer = (unsigned char *)map + (-(uintptr_t)map & (LARGE_PAGE - 1));
+	spool->room = BUFFER_BYTES;
 	return spool;
 }
 
@@ -88,6 +106,7 @@ void spool_free(struct spool *spool)
 {
 	if (!spool)
 		return;
+	munmap(spool->map, MAP_BYTES);
 	close(spool->fd);
 	g_free(spool);
 }
@@ -108,6 +127,7 @@ static bool flush(struct spool *spool, GError **error)
 		done += (size_t)wrote;
 	}
 	spool->used = 0;
+	spool->room = PIECE_BYTES;
 	return true;
 }
 
@@ -115,7 +135,7 @@ bool spool_add(struct spool *spool, const struct event *event, GError **error)
 {
 	size_t bytes = event_bytes(event->kind);
 
-	if (spool->used + bytes > BUFFER_BYTES && !flush(spool, error))
+	if (spool->used + bytes > spool->room && !flush(spool, error))
 		return false;
 	/* The whole, of constant size; what is behind the part in use is overwritten. */
 	memcpy(spool->buffer + spool->used, event, sizeof *event);
@@ -126,6 +146,9 @@ bool spool_add(struct spool *spool, const struct event *event, GError **error)
 
 bool spool_rewind(struct spool *spool, GError **error)
 {
+	spool->ended = spool->room == BUFFER_BYTES;
+	if (spool->ended)
+		return true;
 	if (!flush(spool, error))
 		return false;
 	if (lseek(spool->fd, 0, SEEK_SET) < 0)
@@ -142,7 +165,7 @@ static bool fill(struct spool *spool, GError **error)
 	spool->taken = 0;
 	while (!spool->ended && spool->used < sizeof(struct event)) {
 		ssize_t got =
-			read(spool->fd, spool->buffer + spool->used, BUFFER_BYTES - spool->used);
+			read(spool->fd, spool->buffer + spool->used, PIECE_BYTES - spool->used);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)

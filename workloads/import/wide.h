@@ -19,7 +19,7 @@
 #endif
 #include "workloads/import/text.h"
 
-enum { WIDE_BYTES = 16, WIDE_SLACK = 2 * WIDE_BYTES };
+enum { WIDE_BYTES = 16, WIDE_SLACK = 256 };
 
 #define WIDE_ONES UINT64_C(0x0101010101010101)
 
@@ -61,6 +61,13 @@ static inline const char *wide_find(const char *p, const char *end, char c)
 		return p < end ? p : NULL;
 	}
 	return NULL;
+}
+
+/* Bit i: byte i of the 64 at P is C. */
+static inline uint64_t wide_equal_64(const char *p, char c)
+{
+	return (uint64_t)wide_equal(p, c) | (uint64_t)wide_equal(p + 16, c) << 16 |
+	       (uint64_t)wide_equal(p + 32, c) << 32 | (uint64_t)wide_equal(p + 48, c) << 48;
 }
 
 /* Where the word at P ends: at a blank or at END. */
