@@ -196,15 +196,6 @@ static bool learn_common(struct layout *layout)
 	return true;
 }
 
-/* What every record of the type will lack. */
-static enum raw_field learn_missing(const struct layout *layout)
-{
-	struct raw_event raw = { .kind = layout->kind };
-	struct raw_fields fields = { .found = layout->found };
-
-	return layout->kind == RAW_OTHER ? RAW_FIELD_NONE : raw_build(&raw, &fields);
-}
-
 static struct layout *learn(struct decoder *decoder, int type)
 {
 	bool spelled;
@@ -230,7 +221,8 @@ static struct layout *learn(struct decoder *decoder, int type)
 	layout->has_text = text != NULL;
 	if (text)
 		layout->text = tep_find_field(event, text);
-	layout->missing = (uint8_t)learn_missing(layout);
+	if (layout->kind != RAW_OTHER)
+		layout->missing = (uint8_t)raw_missing((enum raw_kind)layout->kind, layout->found);
 	learn_gfp(layout);
 	return layout;
 }
@@ -288,7 +280,7 @@ static inline void read_numbers(const struct decoder *decoder, const struct ring
 	for (uint32_t i = 0; i < layout->numbers; i++)
 		fields.value[layout->number[i].field] =
 			read_number(decoder, record->data, &layout->number[i]);
-	raw_build(raw, &fields);
+	raw_fill(raw, &fields);
 	if (layout->gfp_renumbered)
 		translate_gfp(layout, raw);
 }

@@ -73,11 +73,34 @@ bool wire_run(struct import_job *job, const struct wire_input *input,
 /* ---- the reading side; nothing here returns an error: the process ends where nobody listens ----
  */
 
-struct wire_child;
+/* Its insides are for wire_child.c and wire_message(). */
+struct wire_child {
+	struct wire_message *out; /* the batch being filled */
+	uint32_t used;
+	struct wire_end end;
+	uint64_t batches;    /* sent */
+	uint64_t credits;    /* batches that may be sent all in all */
+	GHashTable *strings; /* text -> number */
+};
 
 struct wire_child *wire_child_new(struct wire_end end);
+/* Sends the batch. */
+void wire_flush(struct wire_child *child);
+
 /* The next message, all but its type zero or to be filled in. */
-struct wire_message *wire_message(struct wire_child *child, enum wire_type type);
+static inline struct wire_message *wire_message(struct wire_child *child, enum wire_type type)
+{
+	if (G_UNLIKELY(child->used == WIRE_BATCH_MESSAGES))
+		wire_flush(child);
+	struct wire_message *next = &child->out[child->used++];
+	next->type = (uint8_t)type;
+	next->bytes = 0;
+	next->pad = 0;
+	next->id = 0;
+	next->number = 0;
+	return next;
+}
+
 /* A message behind the pieces of a text. */
 struct wire_message *wire_message_text(struct wire_child *child, enum wire_type type,
 				       const char *text, size_t bytes);

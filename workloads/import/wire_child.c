@@ -7,15 +7,6 @@
 
 /* The reading side. It may die at any point; what it has sent until then stands. */
 
-struct wire_child {
-	struct wire_end end;
-	uint64_t batches;	  /* sent */
-	uint64_t credits;	  /* batches that may be sent all in all */
-	struct wire_message *out; /* the batch being filled */
-	uint32_t used;
-	GHashTable *strings; /* text -> number */
-};
-
 struct wire_child *wire_child_new(struct wire_end end)
 {
 	struct wire_child *child = g_new0(struct wire_child, 1);
@@ -44,7 +35,7 @@ static ssize_t put(int fd, void *bytes, size_t count)
 	return write(fd, bytes, count);
 }
 
-static void flush(struct wire_child *child)
+void wire_flush(struct wire_child *child)
 {
 	move(put, child->end.filled, &child->used, sizeof child->used);
 	if (++child->batches == child->credits) {
@@ -54,19 +45,6 @@ static void flush(struct wire_child *child)
 	}
 	child->out = child->end.shared->batch[child->batches % WIRE_BATCHES];
 	child->used = 0;
-}
-
-struct wire_message *wire_message(struct wire_child *child, enum wire_type type)
-{
-	if (child->used == WIRE_BATCH_MESSAGES)
-		flush(child);
-	struct wire_message *next = &child->out[child->used++];
-	next->type = (uint8_t)type;
-	next->bytes = 0;
-	next->pad = 0;
-	next->id = 0;
-	next->number = 0;
-	return next;
 }
 
 struct wire_message *wire_message_text(struct wire_child *child, enum wire_type type,
@@ -86,7 +64,7 @@ struct wire_message *wire_message_text(struct wire_child *child, enum wire_type 
 void wire_fail_at(struct wire_child *child, uint64_t offset, const char *text)
 {
 	wire_message_text(child, WIRE_FAILED, text, strlen(text))->number = offset;
-	flush(child);
+	wire_flush(child);
 	_exit(0);
 }
 
@@ -123,6 +101,6 @@ uint32_t wire_string(struct wire_child *child, const char *text, size_t bytes)
 void wire_end(struct wire_child *child)
 {
 	wire_message(child, WIRE_END);
-	flush(child);
+	wire_flush(child);
 	_exit(0);
 }
