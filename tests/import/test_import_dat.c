@@ -269,6 +269,27 @@ START_TEST(a_guests_times_are_those_of_its_host)
 }
 END_TEST
 
+/* More than is read of a file at once. */
+START_TEST(a_long_option_is_read)
+{
+	struct dat_file file = file_of(&forms[_i]);
+	struct dat_bytes option = { g_byte_array_new(), file.big_endian };
+	enum { SAMPLES = 4000 };
+
+	dat_put(&option, 4711, 8);
+	dat_put(&option, 0, 4); /* offsets in steps */
+	dat_put(&option, 1, 4);
+	dat_put(&option, SAMPLES, 4);
+	for (uint64_t i = 0; i < SAMPLES; i++)
+		dat_put(&option, 5000 + i, 8);
+	for (uint64_t i = 0; i < SAMPLES; i++)
+		dat_put(&option, 2 * i, 8);
+	for (uint64_t i = 0; i < SAMPLES; i++)
+		dat_put(&option, 1, 8);
+	ck_assert_uint_eq(span_with(&file, 12, option.bytes), 3000);
+}
+END_TEST
+
 /* DATE and OFFSET shift all times; the trace's begin at 0. */
 START_TEST(an_offset_shifts_all_times)
 {
@@ -394,6 +415,8 @@ static const struct {
 	  "a page says that it is longer than a page" },
 	{ "a record longer than its page", 6, DAT_NONE, PAGES, 16, 28, 4,
 	  "a record reaches beyond its page" },
+	{ "a header_page without a field, version 7", 7, DAT_NONE, HEADER_PAGE, 16 + 33, 'x', 1,
+	  "(byte 69): header_page has no field timestamp" },
 	{ "no header_page", 6, DAT_NONE, HEADER_PAGE, 0, 'x', 1, "no 'header_page' here" },
 	{ "a header_page longer than the file", 6, DAT_NONE, HEADER_PAGE, 12, 1 << 30, 8,
 	  "header_page of 1073741824 bytes goes on behind the end of the file" },
@@ -554,6 +577,7 @@ int main(void)
 	tcase_add_loop_test(tcase, times_and_paddings_within_a_page, 0, all);
 	tcase_add_loop_test(tcase, ticks_of_the_tsc_become_times, 0, all);
 	tcase_add_loop_test(tcase, a_guests_times_are_those_of_its_host, 0, all);
+	tcase_add_loop_test(tcase, a_long_option_is_read, 0, all);
 	tcase_add_loop_test(tcase, an_offset_shifts_all_times, 0, all);
 	tcase_add_loop_test(tcase, wrong_byte_order_is_refused, 0, all);
 	tcase_add_loop_test(tcase, absurd_content_is_named, 0, G_N_ELEMENTS(cases));

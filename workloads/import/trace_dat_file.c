@@ -119,7 +119,7 @@ static bool take_place(struct cursor *cursor, const char *what, uint64_t bytes,
 	if (bytes > cursor->end - cursor->at)
 		return cut_off(cursor, what, bytes);
 	*place = (struct trace_dat_place){ cursor->memory ? cursor->memory + cursor->at : NULL,
-					   cursor->at, bytes };
+					   cursor->origin + cursor->at, bytes };
 	cursor->at += bytes;
 	return true;
 }
@@ -321,6 +321,20 @@ static bool take_cpus(struct cursor *cursor)
 	return true;
 }
 
+/* The next BYTES, however many. */
+static const unsigned char *option_content(struct cursor *cursor, uint64_t bytes)
+{
+	if (bytes <= WINDOW_BYTES)
+		return peek(cursor, "an option", bytes);
+	if (bytes > SECTION_LIMIT) {
+		trace_dat_fail(cursor->dat, cursor->at, "an option of %" G_GUINT64_FORMAT " bytes",
+			       bytes);
+		return NULL;
+	}
+	unsigned char *content = keep(cursor->dat, g_malloc(bytes));
+	return trace_dat_read(cursor->dat, cursor->at, content, bytes) ? content : NULL;
+}
+
 static bool take_options(struct cursor *cursor)
 {
 	uint64_t id, bytes;
@@ -335,10 +349,8 @@ static bool take_options(struct cursor *cursor)
 			return false;
 		if (bytes > cursor->end - cursor->at)
 			return cut_off(cursor, "an option", bytes);
-		/* Longer ones, which tell nothing here, are not looked into. */
-		size_t room = (size_t)MIN(bytes, WINDOW_BYTES);
-		const unsigned char *content = peek(cursor, "an option", room);
-		if (!content || !trace_dat_option(cursor->dat, at, (unsigned)id, content, room))
+		const unsigned char *content = option_content(cursor, bytes);
+		if (!content || !trace_dat_option(cursor->dat, at, (unsigned)id, content, bytes))
 			return false;
 		cursor->at += bytes;
 	}

@@ -34,8 +34,8 @@ enum trace_dat_compression { TRACE_DAT_PLAIN, TRACE_DAT_ZSTD, TRACE_DAT_ZLIB };
 
 /* Bytes of the file, or of a section that was decompressed. */
 struct trace_dat_place {
-	const unsigned char *memory; /* NULL: at byte AT of the file */
-	uint64_t at, bytes;
+	const unsigned char *memory; /* NULL: it is in the file */
+	uint64_t at, bytes;	     /* for messages, or in the file */
 };
 
 /* The format of one type of events. */
