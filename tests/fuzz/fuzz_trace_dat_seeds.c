@@ -30,7 +30,7 @@ static const char *const formats[] = {
 
 static GByteArray *pages_of(bool big_endian, uint64_t time)
 {
-	struct dat_bytes pages = { g_byte_array_new(), big_endian };
+	struct dat_bytes pages = { .bytes = g_byte_array_new(), .big_endian = big_endian };
 
 	dat_page_begin(&pages, time, UINT64_C(3) << 30);
 	dat_page_free(&pages, 10, 0x10, 0);

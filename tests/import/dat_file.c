@@ -34,7 +34,7 @@ static void put_sized(struct dat_bytes *out, const char *text, unsigned size_byt
 /* Puts a number where another one was. */
 static void patch(struct dat_bytes *out, size_t at, uint64_t value, unsigned bytes)
 {
-	struct dat_bytes number = { g_byte_array_new(), out->big_endian };
+	struct dat_bytes number = { .bytes = g_byte_array_new(), .big_endian = out->big_endian };
 
 	dat_put(&number, value, bytes);
 	memcpy(out->bytes->data + at, number.bytes->data, bytes);
@@ -49,11 +49,16 @@ static void align(struct dat_bytes *out)
 
 /* ---- pages ---- */
 
+static unsigned long_bytes(const struct dat_bytes *out)
+{
+	return out->long_bytes ? out->long_bytes : 8;
+}
+
 void dat_page_begin(struct dat_bytes *out, uint64_t time, uint64_t lost)
 {
 	align(out);
 	dat_put(out, time, 8);
-	dat_put(out, lost, 8);
+	dat_put(out, lost, long_bytes(out));
 }
 
 void dat_page_head(struct dat_bytes *out, unsigned type, uint32_t delta)
@@ -73,23 +78,24 @@ void dat_page_free(struct dat_bytes *out, uint32_t delta, uint64_t frame, uint32
 
 void dat_page_end(struct dat_bytes *out, uint64_t stored)
 {
-	size_t page = (out->bytes->len - 1) / DAT_PAGE * DAT_PAGE;
-	size_t commit = page + 8 + (out->big_endian ? 4 : 0);
-	guint8 *lost = out->bytes->data + commit + (out->big_endian ? 0 : 3);
+	size_t page = (out->bytes->len - 1) / DAT_PAGE * DAT_PAGE, bytes = long_bytes(out);
+	/* The byte with the bits of a loss. */
+	const guint8 *lost = out->bytes->data + page + 8 + (out->big_endian ? bytes - 4 : 3);
 	uint64_t bits = (uint64_t)(*lost & 0xc0) << 24;
 
-	patch(out, page + 8, bits | (out->bytes->len - page - 16), 8);
+	patch(out, page + 8, bits | (out->bytes->len - page - 8 - bytes), (unsigned)bytes);
 	if (stored)
-		dat_put(out, stored, 8);
+		dat_put(out, stored, (unsigned)bytes);
 	align(out);
 }
 
 /* ---- what both versions keep ---- */
 
-static const char header_page[] = "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n"
-				  "\tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;\n"
-				  "\tfield: int overwrite;\toffset:8;\tsize:1;\tsigned:1;\n"
-				  "\tfield: char data;\toffset:16;\tsize:4080;\tsigned:0;\n";
+#define HEADER_PAGE(bytes, data, size)                                      \
+	"\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n"          \
+	"\tfield: local_t commit;\toffset:8;\tsize:" bytes ";\tsigned:1;\n" \
+	"\tfield: int overwrite;\toffset:8;\tsize:1;\tsigned:1;\n"          \
+	"\tfield: char data;\toffset:" data ";\tsize:" size ";\tsigned:0;\n"
 
 static const char header_event[] = "# compressed entry header\n"
 				   "\ttype_len    :    5 bits\n"
@@ -112,7 +118,10 @@ static void put_magic(const struct dat_file *file, struct dat_bytes *out)
 static void put_header_info(struct dat_bytes *out)
 {
 	dat_put_string(out, "header_page");
-	put_sized(out, header_page, 8);
+	put_sized(out,
+		  out->long_bytes == 4 ? HEADER_PAGE("4", "12", "4084")
+				       : HEADER_PAGE("8", "16", "4080"),
+		  8);
 	dat_put_string(out, "header_event");
 	put_sized(out, header_event, 8);
 }
@@ -294,9 +303,9 @@ static void put_place(struct dat_bytes *out, unsigned id, size_t at)
 
 static void put_version7(struct dat_file *file, struct dat_bytes *out)
 {
-	struct dat_bytes content = { g_byte_array_new(), out->big_endian };
-	struct dat_bytes options = { g_byte_array_new(), out->big_endian };
-	struct dat_bytes option = { g_byte_array_new(), out->big_endian };
+	struct dat_bytes content = { g_byte_array_new(), out->big_endian, out->long_bytes };
+	struct dat_bytes options = { .bytes = g_byte_array_new(), .big_endian = out->big_endian };
+	struct dat_bytes option = { .bytes = g_byte_array_new(), .big_endian = out->big_endian };
 	static const char *const names[] = { "none", "zstd", "zlib" };
 
 	dat_put_string(out, names[file->compression]);
@@ -335,7 +344,7 @@ static void put_version7(struct dat_file *file, struct dat_bytes *out)
 
 void dat_file_write(struct dat_file *file)
 {
-	struct dat_bytes out = { g_byte_array_new(), file->big_endian };
+	struct dat_bytes out = { g_byte_array_new(), file->big_endian, file->long_bytes };
 
 	file->bytes = out.bytes;
 	put_magic(file, &out);
@@ -347,7 +356,7 @@ void dat_file_write(struct dat_file *file)
 
 void dat_file_usual(struct dat_file *file, uint64_t time, uint64_t frame)
 {
-	struct dat_bytes pages = { g_byte_array_new(), file->big_endian };
+	struct dat_bytes pages = { g_byte_array_new(), file->big_endian, file->long_bytes };
 	struct dat_cpu cpu = { "", 0, pages.bytes };
 
 	dat_page_begin(&pages, time, 0);

@@ -27,6 +27,7 @@
 struct dat_bytes {
 	GByteArray *bytes;
 	bool big_endian;
+	unsigned long_bytes; /* of its kernel, 0: 8; matters for pages */
 };
 
 void dat_put(struct dat_bytes *out, uint64_t value, unsigned bytes);
@@ -60,6 +61,7 @@ struct dat_file {
 	/* What is wanted: */
 	unsigned version; /* 6 or 7 */
 	bool big_endian;
+	unsigned long_bytes;		  /* of the kernel, 0: 8 */
 	enum dat_compression compression; /* version 7 */
 	const char *format;		  /* of type 500, NULL: DAT_FORMAT("pfn") */
 	const struct dat_cpu *cpus;	  /* buffers together, the main one first */

@@ -23,6 +23,7 @@ static const struct form {
 	unsigned version;
 	bool big_endian;
 	enum dat_compression compression;
+	unsigned long_bytes;
 } forms[] = {
 	{ "version 6", 6, false, DAT_NONE },
 	{ "version 6, big endian", 6, true, DAT_NONE },
@@ -32,13 +33,16 @@ static const struct form {
 	{ "version 7, zstd, big endian", 7, true, DAT_ZSTD },
 	{ "version 7, zlib", 7, false, DAT_ZLIB },
 	{ "version 7, zlib, big endian", 7, true, DAT_ZLIB },
+	{ "version 6, of a 32-bit kernel", 6, false, DAT_NONE, 4 },
+	{ "version 7, of a 32-bit kernel, big endian", 7, true, DAT_ZSTD, 4 },
 };
 
 static struct dat_file file_of(const struct form *form)
 {
 	return (struct dat_file){ .version = form->version,
 				  .big_endian = form->big_endian,
-				  .compression = form->compression };
+				  .compression = form->compression,
+				  .long_bytes = form->long_bytes };
 }
 
 static void expect_story(const char *name, struct dat_file *file, const char *want)
@@ -74,9 +78,10 @@ END_TEST
 
 /* COUNT frees of frames FRAME, FRAME + 1 ..., each in a page of its own, from TIME on every STEP.
  */
-static GByteArray *frees(bool big_endian, uint64_t time, uint64_t step, uint64_t frame, int count)
+static GByteArray *frees(const struct dat_file *file, uint64_t time, uint64_t step, uint64_t frame,
+			 int count)
 {
-	struct dat_bytes pages = { g_byte_array_new(), big_endian };
+	struct dat_bytes pages = { g_byte_array_new(), file->big_endian, file->long_bytes };
 
 	for (int i = 0; i < count; i++) {
 		dat_page_begin(&pages, time + (uint64_t)i * step, 0);
@@ -101,10 +106,10 @@ START_TEST(cpus_and_instances_are_merged_by_time)
 {
 	struct dat_file file = file_of(&forms[_i]);
 	struct dat_cpu cpus[] = {
-		{ "", 0, frees(file.big_endian, 1000, 100, 0x10, 5) },
-		{ "", 2, frees(file.big_endian, 1000, 150, 0x20, 3) },
-		{ "second", 0, frees(file.big_endian, 950, 50, 0x30, 2) },
-		{ "third", 1, frees(file.big_endian, 1250, 1, 0x40, 3) },
+		{ "", 0, frees(&file, 1000, 100, 0x10, 5) },
+		{ "", 2, frees(&file, 1000, 150, 0x20, 3) },
+		{ "second", 0, frees(&file, 950, 50, 0x30, 2) },
+		{ "third", 1, frees(&file, 1250, 1, 0x40, 3) },
 	};
 
 	write_cpus(&file, cpus, G_N_ELEMENTS(cpus));
@@ -138,7 +143,7 @@ END_TEST
 START_TEST(losses_are_markers)
 {
 	struct dat_file file = file_of(&forms[_i]);
-	struct dat_bytes pages = { g_byte_array_new(), file.big_endian };
+	struct dat_bytes pages = { g_byte_array_new(), file.big_endian, file.long_bytes };
 	const uint64_t some = UINT64_C(1) << 31, stored = UINT64_C(1) << 30;
 
 	dat_page_begin(&pages, 1000, 0);
@@ -179,7 +184,7 @@ static void put_long_free(struct dat_bytes *out, uint32_t delta, uint64_t frame)
 START_TEST(times_and_paddings_within_a_page)
 {
 	struct dat_file file = file_of(&forms[_i]);
-	struct dat_bytes pages = { g_byte_array_new(), file.big_endian };
+	struct dat_bytes pages = { g_byte_array_new(), file.big_endian, file.long_bytes };
 	const uint64_t base = UINT64_C(3) << 59;
 	GError *error = NULL;
 
@@ -238,7 +243,7 @@ static uint64_t span_with(struct dat_file *file, unsigned option, GByteArray *da
 START_TEST(ticks_of_the_tsc_become_times)
 {
 	struct dat_file file = file_of(&forms[_i]);
-	struct dat_bytes option = { g_byte_array_new(), file.big_endian };
+	struct dat_bytes option = { .bytes = g_byte_array_new(), .big_endian = file.big_endian };
 
 	dat_put(&option, 3, 4);
 	dat_put(&option, 1, 4);
@@ -251,7 +256,7 @@ END_TEST
 START_TEST(a_guests_times_are_those_of_its_host)
 {
 	struct dat_file file = file_of(&forms[_i]);
-	struct dat_bytes option = { g_byte_array_new(), file.big_endian };
+	struct dat_bytes option = { .bytes = g_byte_array_new(), .big_endian = file.big_endian };
 
 	dat_put(&option, 4711, 8); /* session */
 	dat_put(&option, 1, 4);	   /* offsets lie on a line */
@@ -273,7 +278,7 @@ END_TEST
 START_TEST(a_long_option_is_read)
 {
 	struct dat_file file = file_of(&forms[_i]);
-	struct dat_bytes option = { g_byte_array_new(), file.big_endian };
+	struct dat_bytes option = { .bytes = g_byte_array_new(), .big_endian = file.big_endian };
 	enum { SAMPLES = 4000 };
 
 	dat_put(&option, 4711, 8);
@@ -483,8 +488,8 @@ START_TEST(data_of_two_cpus_at_one_place_are_refused)
 {
 	for (unsigned version = 6; version <= 7; version++) {
 		struct dat_file file = { .version = version };
-		struct dat_cpu cpus[] = { { "", 0, frees(false, 1000, 100, 0x10, 2) },
-					  { "", 1, frees(false, 1000, 100, 0x20, 2) } };
+		struct dat_cpu cpus[] = { { "", 0, frees(&file, 1000, 100, 0x10, 2) },
+					  { "", 1, frees(&file, 1000, 100, 0x20, 2) } };
 		write_cpus(&file, cpus, 2);
 		/* The second CPU's pages from the middle of the first one's. */
 		size_t at = file.buffer_option_at + (version == 6 ? 16 : 22 + 20 + 4);
@@ -497,8 +502,8 @@ END_TEST
 START_TEST(a_cpu_that_comes_twice_is_refused)
 {
 	struct dat_file file = { .version = 7 };
-	struct dat_cpu cpus[] = { { "", 3, frees(false, 1000, 100, 0x10, 2) },
-				  { "", 3, frees(false, 1000, 100, 0x20, 2) } };
+	struct dat_cpu cpus[] = { { "", 3, frees(&file, 1000, 100, 0x10, 2) },
+				  { "", 3, frees(&file, 1000, 100, 0x20, 2) } };
 
 	write_cpus(&file, cpus, 2);
 	expect_error(&file, "a buffer that has CPU 3 twice");
@@ -520,7 +525,7 @@ START_TEST(a_damaged_chunk_is_skipped_if_lenient)
 {
 	for (int lenient = 0; lenient < 2; lenient++) {
 		struct dat_file file = { .version = 7, .compression = DAT_ZSTD };
-		struct dat_cpu cpu = { "", 0, frees(false, 1000, 100, 0x10, 5) };
+		struct dat_cpu cpu = { "", 0, frees(&file, 1000, 100, 0x10, 5) };
 		g_autoptr(GError) error = NULL;
 
 		write_cpus(&file, &cpu, 1);
