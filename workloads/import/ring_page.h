@@ -110,13 +110,13 @@ ring_page_next(struct ring_page *page, const struct ring_layout *layout, struct 
 {
 	for (;;) {
 		uint32_t left = page->end - page->at, head_bytes = 4;
-		const unsigned char *at = page->bytes + page->at;
 
 		out->offset = page->at;
 		if (left < 4) {
 			page->at = page->end;
 			return left == 0 ? RING_END : RING_DAMAGED;
 		}
+		const unsigned char *at = page->bytes + page->at;
 		uint32_t head = (uint32_t)ring_load(at, 4, layout->swap);
 		uint32_t type = layout->big_endian ? head >> 27 : head & 31;
 		uint32_t delta = layout->big_endian ? head & 0x7ffffff : head >> 5;

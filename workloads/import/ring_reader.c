@@ -65,15 +65,19 @@ void ring_reader_begin(struct ring_reader *reader)
  * before it at the same time, one behind it after that. */
 void ring_reader_choose(struct ring_reader *reader)
 {
-	struct ring_stream *best = NULL, *end = reader->streams + reader->count;
+	struct ring_stream *best = NULL;
 	uint64_t until = UINT64_MAX;
 
-	for (struct ring_stream *stream = reader->streams; stream < end; stream++)
+	for (unsigned i = 0; i < reader->count; i++) {
+		struct ring_stream *stream = &reader->streams[i];
 		if (stream->has && (!best || stream->record.time < best->record.time))
 			best = stream;
-	for (struct ring_stream *stream = reader->streams; stream < end; stream++)
+	}
+	for (unsigned i = 0; i < reader->count; i++) {
+		const struct ring_stream *stream = &reader->streams[i];
 		if (stream->has && stream != best)
 			until = MIN(until, stream->record.time - (stream < best ? 1 : 0));
+	}
 	reader->current = best;
 	reader->until = until;
 }

@@ -23,6 +23,15 @@
 #define SILENCE_SECONDS 15
 #define FILE_LIMIT	(UINT64_C(1) << 30)
 
+/* AddressSanitizer's shadow does not fit any limit. GCC says that it is there, clang is asked. */
+#if defined(__SANITIZE_ADDRESS__)
+#define HAS_SHADOW 1
+#elif defined(__has_feature)
+#define HAS_SHADOW __has_feature(address_sanitizer)
+#else
+#define HAS_SHADOW 0
+#endif
+
 struct reading {
 	struct import_job *job;
 	pid_t child;
@@ -72,9 +81,8 @@ static void become_reader(struct wire_input *input, int chatter)
 	limit(RLIMIT_CORE, 0);
 	limit(RLIMIT_CPU, CPU_SECONDS + bytes / CPU_PER_BYTE);
 	limit(RLIMIT_FSIZE, FILE_LIMIT + 64 * bytes);
-#ifndef __SANITIZE_ADDRESS__ /* its shadow does not fit any limit */
-	limit(RLIMIT_AS, MEMORY_LIMIT + 16 * bytes);
-#endif
+	if (!HAS_SHADOW)
+		limit(RLIMIT_AS, MEMORY_LIMIT + 16 * bytes);
 }
 
 static bool make_wire(struct reading *reading, struct wire_end *end, GError **error)
