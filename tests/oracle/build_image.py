@@ -11,8 +11,8 @@ IMAGE_BYTES = 2 * 16 * 63 * 512
 SECTOR = 512
 PAYLOAD_MAX = 128 * SECTOR
 FLAGS = ("-std=gnu11 -O2 -ffreestanding -fno-pic -fno-pie -fno-stack-protector -fno-builtin "
-         "-fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns -mgeneral-regs-only "
-         "-mno-red-zone -Wall -Wextra -Werror -Wno-array-bounds").split()
+         "-fno-asynchronous-unwind-tables -mgeneral-regs-only -mno-red-zone "
+         "-Wall -Wextra -Werror -Wno-array-bounds").split()
 
 
 def main() -> None:
