@@ -10,7 +10,7 @@ packages=(
   gcc binutils libc6-dev pkg-config meson ninja-build git ca-certificates
   libglib2.0-dev libjson-glib-dev          # containers, options, INI; JSON
   libzstd-dev libxxhash-dev libarchive-dev # traces; checksums; .gz/.xz/.zst/.tar input
-  libtracecmd-dev libtracefs-dev libtraceevent-dev # trace.dat
+  libtracefs-dev libtraceevent-dev zlib1g-dev # trace.dat, recording
   libdw-dev libelf-dev                     # source lines of reports; plugins
   check zstd                               # unit tests
   python3 python3-matplotlib python3-numpy # plots, report, lint
@@ -34,9 +34,9 @@ if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
   cat >&2 <<'TEXT'
 setup.sh installs Debian packages (12 or later, or a derivative). Elsewhere install the equivalents:
   Fedora: sudo dnf install gcc binutils pkgconf meson ninja-build git glib2-devel json-glib-devel libzstd-devel \
-          xxhash-devel libarchive-devel libtracecmd-devel libtracefs-devel libtraceevent-devel elfutils-devel \
+          xxhash-devel libarchive-devel libtracefs-devel libtraceevent-devel zlib-devel elfutils-devel \
           check-devel python3-matplotlib python3-numpy
-  Arch:   sudo pacman -S --needed base-devel meson git glib2-devel json-glib zstd xxhash libarchive trace-cmd libtracefs \
+  Arch:   sudo pacman -S --needed base-devel meson git glib2-devel json-glib zstd zlib xxhash libarchive libtracefs \
           libtraceevent elfutils check python-matplotlib python-numpy
 TEXT
   exit 2

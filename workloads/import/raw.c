@@ -179,15 +179,26 @@ static void build_slab(struct raw_event *raw, const struct raw_fields *fields)
 	raw->u.slab.bytes_given = raw_field_value(fields, RAW_FIELD_BYTES_ALLOC);
 }
 
+enum raw_field raw_missing(enum raw_kind kind, uint32_t found)
+{
+	if (raw_kind_has_pointer(kind) && (found & HAS(PAGE)))
+		found |= HAS(PFN);
+	uint32_t missing = required[kind] & ~found;
+
+	return missing ? (enum raw_field)__builtin_ctz(missing) : RAW_FIELD_NONE;
+}
+
 enum raw_field raw_build(struct raw_event *raw, const struct raw_fields *fields)
 {
-	uint32_t found = fields->found;
-	if (raw_kind_has_pointer((enum raw_kind)raw->kind) && (found & HAS(PAGE)))
-		found |= HAS(PFN);
-	uint32_t missing = required[raw->kind] & ~found;
+	enum raw_field missing = raw_missing((enum raw_kind)raw->kind, fields->found);
 
-	if (missing)
-		return (enum raw_field)__builtin_ctz(missing);
+	if (missing == RAW_FIELD_NONE)
+		raw_fill(raw, fields);
+	return missing;
+}
+
+void raw_fill(struct raw_event *raw, const struct raw_fields *fields)
+{
 	raw->has = 0;
 	raw->gfp = 0;
 	if (fields->found & HAS(GFP_FLAGS)) {
@@ -207,5 +218,4 @@ enum raw_field raw_build(struct raw_event *raw, const struct raw_fields *fields)
 		raw->u.fault.ip = raw_field_value(fields, RAW_FIELD_IP);
 		raw->u.fault.error_code = raw_field_value(fields, RAW_FIELD_ERROR_CODE);
 	}
-	return RAW_FIELD_NONE;
 }

@@ -165,6 +165,9 @@ enum raw_field raw_field_find(const char *name, size_t bytes);
 /* Fills RAW->u (and gfp, has) for RAW->kind out of FIELDS; strings are the importer's business.
  * Returns RAW_FIELD_NONE, or the field that is missing. */
 enum raw_field raw_build(struct raw_event *raw, const struct raw_fields *fields);
+/* The two halves of it, for readers whose events of one type all have the same fields. */
+enum raw_field raw_missing(enum raw_kind kind, uint32_t found);
+void raw_fill(struct raw_event *raw, const struct raw_fields *fields);
 
 /* Frame number behind a struct page pointer: vmemmap is aligned to 1 GiB and a struct page is 64
  * bytes, so the number is exact for RAM below 64 GiB. */

@@ -1,7 +1,9 @@
 #include "workloads/import/trace_dat.h"
 
+#include <event-parse.h>
 #include <glib.h>
-#include <trace-cmd.h>
+#include <string.h>
+#include "workloads/import/trace_dat_file.h"
 #include "workloads/import/trace_record.h"
 
 /*
@@ -9,110 +11,129 @@
  * freed: the process ends with the file.
  */
 
-/* One CPU of one buffer. */
-struct stream {
-	struct tracecmd_input *handle;
-	struct tep_record *record; /* the next one, NULL at the end */
-	int cpu;
-	uint64_t first, last; /* bytes of records in the file (version 7: as decompressed) */
-};
-
-/* Bytes of a CPU's data. In the library, but not in its header; not there: 0, nothing is checked.
- */
-extern unsigned long long tracecmd_get_cpu_file_size(struct tracecmd_input *handle, int cpu)
-	__attribute__((weak));
-
 struct child {
 	struct wire_child *wire;
-	struct tep_handle *tep;
-	struct decoder *decoder;
-	struct stream *streams;
-	int stream_count;
+	struct trace_dat dat;
+	bool has_printk, has_functions;
 };
 
-/* ---- the file ---- */
-
-static void advance(struct stream *stream)
+/* What cannot be read is malformed, and the next chunk is tried. */
+static const unsigned char *next_page(void *context, struct ring_stream *stream)
 {
-	stream->record = tracecmd_read_data(stream->handle, stream->cpu);
-	if (stream->record)
-		stream->last = stream->record->offset;
+	struct child *child = context;
+	const unsigned char *page;
+
+	while (!(page = trace_dat_next_page(&child->dat, stream)) && *child->dat.problem) {
+		wire_malformed(child->wire, child->dat.problem_at, "CPU %u: %s", stream->cpu,
+			       child->dat.problem);
+		*child->dat.problem = '\0';
+	}
+	return page;
 }
 
-static void add_streams(struct child *child, struct tracecmd_input *handle, int cpus)
+static void malformed(void *context, uint64_t offset, const char *text)
 {
-	child->streams = g_renew(struct stream, child->streams, child->stream_count + cpus);
-	for (int cpu = 0; cpu < cpus; cpu++) {
-		struct stream *stream = &child->streams[child->stream_count++];
-		*stream = (struct stream){ .handle = handle, .cpu = cpu };
-		advance(stream);
-		stream->first = stream->last;
+	struct child *child = context;
+
+	wire_malformed(child->wire, offset, "%s", text);
+}
+
+static uint64_t time_of(const void *context, uint16_t cpu, uint64_t stamp)
+{
+	const struct child *child = context;
+
+	return trace_dat_clock_time(&child->dat.clock, cpu, stamp);
+}
+
+/* An event of which only the text cannot be parsed still has its fields. */
+static void add_format(void *context, struct tep_handle *tep, int type)
+{
+	struct child *child = context;
+	const char *system;
+	size_t bytes;
+	g_autofree char *text = trace_dat_format(&child->dat, (unsigned)type, &bytes, &system);
+
+	if (text)
+		tep_parse_event(tep, text, bytes, system);
+}
+
+/* A text of the file, handed to PARSE; a damaged one is missed by nobody but those who print. */
+static void add_text(struct child *child, struct tep_handle *tep, enum trace_dat_text which,
+		     int (*parse)(struct tep_handle *tep, const char *text))
+{
+	g_autofree char *text = trace_dat_text(&child->dat, which, NULL);
+
+	if (text)
+		parse(tep, text);
+	else if (*child->dat.problem)
+		wire_malformed(child->wire, child->dat.problem_at, "%s", child->dat.problem);
+	*child->dat.problem = '\0';
+}
+
+/* Whether a format prints names of functions: "%pS" and its like, or the formats of trace_printk()
+ * in the records, which may. */
+static bool names_functions(const char *format, const char *system)
+{
+	if (strcmp(system, "ftrace") == 0)
+		return true;
+	for (const char *at = format; (at = strstr(at, "%p")) != NULL; at += 2)
+		if (at[2] && strchr("sSfFB", at[2]))
+			return true;
+	return false;
+}
+
+/* The names of 100,000 functions take longer to read than many a recording. */
+static void add_symbols(void *context, struct tep_handle *tep, int type)
+{
+	struct child *child = context;
+	const char *system;
+	size_t bytes;
+	g_autofree char *format = trace_dat_format(&child->dat, (unsigned)type, &bytes, &system);
+
+	if (!child->has_printk)
+		add_text(child, tep, TRACE_DAT_PRINTK, tep_parse_printk_formats);
+	child->has_printk = true;
+	if (!child->has_functions && format && names_functions(format, system)) {
+		add_text(child, tep, TRACE_DAT_KALLSYMS, tep_parse_kallsyms);
+		child->has_functions = true;
 	}
 }
 
-/* The library stops at a page that it cannot read, without a word: a stream must end in the last
- * page of its data. */
-static void check_ends(struct child *child)
+static struct tep_handle *make_tep(struct child *child)
 {
-	uint64_t page = (uint64_t)MAX(tep_get_sub_buffer_size(child->tep), 1);
+	struct trace_dat *dat = &child->dat;
+	struct tep_handle *tep = tep_alloc();
+	size_t bytes;
 
-	for (int i = 0; i < child->stream_count && tracecmd_get_cpu_file_size; i++) {
-		const struct stream *stream = &child->streams[i];
-		uint64_t bytes = tracecmd_get_cpu_file_size(stream->handle, stream->cpu);
-		uint64_t read = stream->last - stream->first / page * page;
-		if (bytes > 0 && read + page < bytes)
-			wire_malformed(child->wire, stream->last,
-				       "data of CPU %d damaged behind byte %" G_GUINT64_FORMAT
-				       " of %" G_GUINT64_FORMAT,
-				       stream->cpu, read, bytes);
-	}
-}
-
-/* The stream with the earliest record, the first of several, as trace-cmd merges. */
-static struct stream *earliest(struct child *child)
-{
-	struct stream *best = NULL;
-
-	for (int i = 0; i < child->stream_count; i++) {
-		struct stream *stream = &child->streams[i];
-		if (stream->record && (!best || stream->record->ts < best->record->ts))
-			best = stream;
-	}
-	return best;
-}
-
-static void open_streams(struct child *child, int file)
-{
-	struct tracecmd_input *handle = tracecmd_open_fd(file, TRACECMD_FL_LOAD_NO_PLUGINS);
-	if (!handle)
-		wire_fail(child->wire, "not a whole trace.dat");
-	child->tep = tracecmd_get_tep(handle);
-	int cpus = child->tep ? tep_get_cpus(child->tep) : 0;
-	if (cpus <= 0 || cpus >= UINT16_MAX)
-		wire_fail(child->wire, "no sane number of CPUs");
-	add_streams(child, handle, cpus);
-	for (int i = 0; i < tracecmd_buffer_instances(handle); i++) {
-		struct tracecmd_input *instance = tracecmd_buffer_instance_handle(handle, i);
-		if (!instance)
-			wire_fail(child->wire, "a buffer instance that cannot be read");
-		add_streams(child, instance, cpus);
-	}
+	tep_set_loglevel(TEP_LOG_NONE);
+	tep_set_file_bigendian(tep, dat->big_endian ? TEP_BIG_ENDIAN : TEP_LITTLE_ENDIAN);
+	tep_set_long_size(tep, dat->long_bytes);
+	g_autofree char *page = trace_dat_text(dat, TRACE_DAT_HEADER_PAGE, &bytes);
+	if (page)
+		tep_parse_header_page(tep, page, bytes, dat->long_bytes);
+	add_text(child, tep, TRACE_DAT_NAMES, tep_parse_saved_cmdlines);
+	return tep;
 }
 
 void trace_dat_child(const struct wire_input *input, struct wire_end end)
 {
 	struct child *child = g_new0(struct child, 1);
-	struct stream *stream;
+	struct trace_dat *dat = &child->dat;
+	struct decoder_source source = { add_format, add_symbols, child };
 
-	tracecmd_set_loglevel(TEP_LOG_WARNING);
 	child->wire = wire_child_new(end);
-	open_streams(child, input->file);
-	child->decoder = decoder_new(child->wire, child->tep);
-	while ((stream = earliest(child)) != NULL) {
-		decoder_send(child->decoder, stream->record);
-		tracecmd_free_record(stream->record);
-		advance(stream);
-	}
-	check_ends(child);
+	if (!trace_dat_open(dat, input->file, input->bytes))
+		wire_fail_at(child->wire, dat->problem_at, dat->problem);
+	struct tep_handle *tep = make_tep(child);
+	struct ring_reader reader = {
+		.layout = dat->layout,
+		.streams = (struct ring_stream *)(void *)dat->streams->data,
+		.count = dat->streams->len,
+		.next_page = next_page,
+		.malformed = malformed,
+		.time_of = dat->clock.set ? time_of : NULL,
+		.context = child,
+	};
+	decoder_send_all(decoder_new(child->wire, tep, dat->big_endian, &source), &reader);
 	wire_end(child->wire);
 }

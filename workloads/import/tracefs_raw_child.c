@@ -2,32 +2,27 @@
 
 #include <event-parse.h>
 #include <fcntl.h>
-#include <kbuffer.h>
 #include <string.h>
 #include <unistd.h>
 #include "workloads/import/trace_record.h"
 
 /* Formats in the layout of the recording's own kernel, the recorder's: nothing is guessed. */
 
-#define PAGE_LIMIT (1 << 20)
 /* More CPUs than any machine has. */
 #define CPU_LIMIT 65535
 
-struct stream {
+/* The file of one CPU. */
+struct source {
 	int file;
-	struct kbuffer *pages;
-	char *page;
-	uint64_t offset; /* of the page behind this one */
-	bool has;	 /* record is one */
-	struct tep_record record;
+	unsigned char *page;
+	uint64_t offset; /* of the next page */
 };
 
 struct child {
 	struct wire_child *wire;
 	struct tep_handle *tep;
 	const char *folder;
-	unsigned page_bytes;
-	GArray *streams; /* struct stream */
+	struct ring_reader reader;
 };
 
 static _Noreturn void fail(struct child *child, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -53,17 +48,12 @@ static void load_page_header(struct child *child)
 {
 	gsize bytes = 0;
 	char *text = load(child, TRACEFS_RAW_HEADER, &bytes);
+	const char *wrong =
+		text ? ring_layout_parse(&child->reader.layout, text, false) : "cannot be read";
 
 	/* 64-bit kernels have a long of 8 bytes behind the time stamp. */
-	if (!text || tep_parse_header_page(child->tep, text, bytes, 8) != 0)
-		fail(child, "its %s cannot be read", TRACEFS_RAW_HEADER);
-	int data = tep_get_header_page_size(child->tep);
-	const char *field = strstr(text, "char data;");
-	unsigned offset = 0, size = 0;
-	if (!field || sscanf(field, "char data; offset:%u; size:%u;", &offset, &size) != 2 ||
-	    offset + size < 4096 || offset + size > PAGE_LIMIT || data <= 0)
-		fail(child, "its %s names no size of a page", TRACEFS_RAW_HEADER);
-	child->page_bytes = offset + size;
+	if (wrong || tep_parse_header_page(child->tep, text, bytes, 8) != 0)
+		fail(child, "its %s %s", TRACEFS_RAW_HEADER, wrong ? wrong : "cannot be parsed");
 }
 
 static void load_formats(struct child *child)
@@ -90,122 +80,77 @@ static void load_formats(struct child *child)
 
 /* ---- the pages ---- */
 
-/* The next page with an event in it. False at the end. */
-static bool next_page(struct child *child, struct stream *stream, unsigned cpu)
+/* As much of the next page as there is. */
+static unsigned read_page(struct source *source, unsigned bytes)
 {
-	for (;;) {
-		unsigned got = 0;
-		while (got < child->page_bytes) {
-			ssize_t some =
-				read(stream->file, stream->page + got, child->page_bytes - got);
-			if (some <= 0)
-				break;
-			got += (unsigned)some;
-		}
-		if (got == 0)
-			return false;
-		stream->offset += got;
-		if (got < child->page_bytes) {
-			wire_malformed(child->wire, stream->offset,
-				       "the last page of cpu%u has %u of %u bytes", cpu, got,
-				       child->page_bytes);
-			return false;
-		}
-		if (kbuffer_load_subbuffer(stream->pages, stream->page) != 0)
-			continue;
-		if ((unsigned)kbuffer_subbuffer_size(stream->pages) > child->page_bytes)
-			wire_malformed(child->wire, stream->offset - child->page_bytes,
-				       "a page of cpu%u says that it is longer than a page", cpu);
-		else
-			return true;
+	unsigned got = 0;
+
+	while (got < bytes) {
+		ssize_t some = read(source->file, source->page + got, bytes - got);
+		if (some <= 0)
+			break;
+		got += (unsigned)some;
 	}
+	return got;
 }
 
-static void fill_record(struct child *child, struct stream *stream, void *data,
-			unsigned long long when)
+static const unsigned char *next_page(void *context, struct ring_stream *stream)
 {
-	struct tep_record *record = &stream->record;
-	int offset = kbuffer_curr_offset(stream->pages);
+	struct child *child = context;
+	struct source *source = stream->source;
+	unsigned bytes = child->reader.layout.page_bytes, got = read_page(source, bytes);
 
-	record->ts = when;
-	record->data = data;
-	record->size = kbuffer_event_size(stream->pages);
-	record->offset = stream->offset - child->page_bytes + (unsigned)offset;
-	/* What a page says of its inside is not believed. */
-	if ((char *)data < stream->page || record->size < 0 ||
-	    (char *)data + record->size > stream->page + child->page_bytes) {
-		wire_malformed(child->wire, record->offset, "a record reaches beyond its page");
-		record->size = 0;
-	}
+	stream->page_offset = source->offset;
+	source->offset += got;
+	if (got == bytes)
+		return source->page;
+	if (got > 0)
+		wire_malformed(child->wire, source->offset,
+			       "the last page of cpu%u has %u of %u bytes", stream->cpu, got,
+			       bytes);
+	return NULL;
 }
 
-static void advance(struct child *child, struct stream *stream, unsigned cpu)
+static void malformed(void *context, uint64_t offset, const char *text)
 {
-	unsigned long long when;
-	void *data = stream->has ? kbuffer_next_event(stream->pages, &when) : NULL;
+	struct child *child = context;
 
-	stream->record.missed_events = 0;
-	while (!data && next_page(child, stream, cpu)) {
-		data = kbuffer_read_event(stream->pages, &when);
-		if (data)
-			stream->record.missed_events = kbuffer_missed_events(stream->pages);
-	}
-	stream->has = data != NULL;
-	if (stream->has)
-		fill_record(child, stream, data, when);
+	wire_malformed(child->wire, offset, "%s", text);
 }
 
 static void open_streams(struct child *child)
 {
-	enum kbuffer_endian endian =
-		tep_is_file_bigendian(child->tep) ? KBUFFER_ENDIAN_BIG : KBUFFER_ENDIAN_LITTLE;
+	GArray *streams = g_array_new(FALSE, TRUE, sizeof(struct ring_stream));
+
 	for (unsigned cpu = 0; cpu < CPU_LIMIT; cpu++) {
 		g_autofree char *path = g_strdup_printf("%s/cpu%u", child->folder, cpu);
-		struct stream stream = { .file = open(path, O_RDONLY | O_CLOEXEC) };
-		if (stream.file < 0)
+		int file = open(path, O_RDONLY | O_CLOEXEC);
+		if (file < 0)
 			break;
-		stream.pages = kbuffer_alloc(KBUFFER_LSIZE_8, endian);
-		stream.page = g_malloc0(child->page_bytes);
-		stream.record.cpu = (int)cpu;
-		g_array_append_val(child->streams, stream);
+		struct source *source = g_new0(struct source, 1);
+		source->file = file;
+		source->page = g_malloc0(child->reader.layout.page_bytes + RING_SLACK);
+		struct ring_stream stream = { .cpu = (uint16_t)cpu, .source = source };
+		g_array_append_val(streams, stream);
 	}
-	for (unsigned cpu = 0; cpu < child->streams->len; cpu++)
-		advance(child, &g_array_index(child->streams, struct stream, cpu), cpu);
-}
-
-static int earliest(const struct child *child)
-{
-	int best = -1;
-
-	for (guint i = 0; i < child->streams->len; i++) {
-		const struct stream *stream = &g_array_index(child->streams, struct stream, i);
-		if (stream->has &&
-		    (best < 0 ||
-		     stream->record.ts <
-			     g_array_index(child->streams, struct stream, best).record.ts))
-			best = (int)i;
-	}
-	return best;
+	child->reader.streams = (struct ring_stream *)(void *)streams->data;
+	child->reader.count = streams->len;
 }
 
 void tracefs_raw_child(const struct wire_input *input, struct wire_end end)
 {
-	struct child child = { .wire = wire_child_new(end),
-			       .tep = tep_alloc(),
-			       .folder = input->path,
-			       .streams = g_array_new(FALSE, FALSE, sizeof(struct stream)) };
-	int cpu;
+	static const struct decoder_source source;
+	struct child child = {
+		.wire = wire_child_new(end),
+		.tep = tep_alloc(),
+		.folder = input->path,
+		.reader = { .next_page = next_page, .malformed = malformed, .context = &child }
+	};
 
 	tep_set_loglevel(TEP_LOG_NONE);
 	load_page_header(&child);
 	load_formats(&child);
 	open_streams(&child);
-	struct decoder *decoder = decoder_new(child.wire, child.tep);
-	while ((cpu = earliest(&child)) >= 0) {
-		struct stream *stream = &g_array_index(child.streams, struct stream, cpu);
-		if (stream->record.size > 0)
-			decoder_send(decoder, &stream->record);
-		advance(&child, stream, (unsigned)cpu);
-	}
+	decoder_send_all(decoder_new(child.wire, child.tep, false, &source), &child.reader);
 	wire_end(child.wire);
 }

@@ -23,6 +23,15 @@
 #define SILENCE_SECONDS 15
 #define FILE_LIMIT	(UINT64_C(1) << 30)
 
+/* AddressSanitizer's shadow does not fit any limit. GCC says that it is there, clang is asked. */
+#if defined(__SANITIZE_ADDRESS__)
+#define HAS_SHADOW 1
+#elif defined(__has_feature)
+#define HAS_SHADOW __has_feature(address_sanitizer)
+#else
+#define HAS_SHADOW 0
+#endif
+
 struct reading {
 	struct import_job *job;
 	pid_t child;
@@ -72,9 +81,8 @@ static void become_reader(struct wire_input *input, int chatter)
 	limit(RLIMIT_CORE, 0);
 	limit(RLIMIT_CPU, CPU_SECONDS + bytes / CPU_PER_BYTE);
 	limit(RLIMIT_FSIZE, FILE_LIMIT + 64 * bytes);
-#ifndef __SANITIZE_ADDRESS__ /* its shadow does not fit any limit */
-	limit(RLIMIT_AS, MEMORY_LIMIT + 16 * bytes);
-#endif
+	if (!HAS_SHADOW)
+		limit(RLIMIT_AS, MEMORY_LIMIT + 16 * bytes);
 }
 
 static bool make_wire(struct reading *reading, struct wire_end *end, GError **error)
@@ -276,6 +284,7 @@ static bool take(struct reading *reading, struct wire_message *message, GError *
 	case WIRE_MALFORMED:
 		return take_malformed(reading, message, error);
 	case WIRE_FAILED:
+		reading->offset = message->number;
 		return broken(reading, reading->text->str, error);
 	case WIRE_END:
 	case WIRE_NONE:
@@ -305,6 +314,15 @@ static int receive(struct reading *reading, uint32_t *messages, GError **error)
 	return -1;
 }
 
+/* Several at once: each time wakes the process up. */
+static void give_credits(const struct reading *reading)
+{
+	static const char credits[WIRE_CREDITS];
+
+	while (write(reading->credit, credits, sizeof credits) < 0 && errno == EINTR)
+		;
+}
+
 static bool take_all(struct reading *reading, GError **error)
 {
 	for (uint64_t batch = 0;; batch++) {
@@ -321,8 +339,8 @@ static bool take_all(struct reading *reading, GError **error)
 			if (!take(reading, message, error))
 				return false;
 		}
-		while (write(reading->credit, "", 1) < 0 && errno == EINTR)
-			;
+		if (batch % WIRE_CREDITS == WIRE_CREDITS - 1)
+			give_credits(reading);
 	}
 }
 

@@ -1,7 +1,7 @@
 /*
  * wire.h - between a process that reads a recording through libraries and the one that imports it.
  *
- * libtracecmd, libtraceevent and libbabeltrace2 trust what they read: a damaged file can make them
+ * libtraceevent and libbabeltrace2 trust what they read: a damaged file can make them
  * crash, loop or ask for any amount of memory. They run in a process of their own, which leaves
  * messages of one size in shared batches; text goes in pieces. A pipe says how many messages the
  * next batch holds (and, by ending, that the process has died), another one gives batches back.
@@ -23,8 +23,8 @@ enum wire_type {
 	WIRE_LOST,   /* events lost before the next one, on raw.cpu; number: how many, 0 unknown */
 	WIRE_EVENT,  /* raw, with string numbers of WIRE_STRING */
 	WIRE_MALFORMED, /* the text says what is wrong with the record at byte `number` */
-	WIRE_FAILED,	/* the text says why the file cannot be read; nothing follows */
-	WIRE_END	/* all read */
+	WIRE_FAILED, /* the text says why the file cannot be read, at byte `number`; the last one */
+	WIRE_END     /* all read */
 };
 
 #define WIRE_PIECE 64
@@ -41,7 +41,7 @@ struct wire_message {
 	} u;
 };
 
-enum { WIRE_BATCHES = 4, WIRE_BATCH_MESSAGES = 1024 };
+enum { WIRE_BATCHES = 4, WIRE_CREDITS = 2, WIRE_BATCH_MESSAGES = 2048 };
 
 /* Batches are used in turn. */
 struct wire_shared {
@@ -73,11 +73,34 @@ bool wire_run(struct import_job *job, const struct wire_input *input,
 /* ---- the reading side; nothing here returns an error: the process ends where nobody listens ----
  */
 
-struct wire_child;
+/* Its insides are for wire_child.c and wire_message(). */
+struct wire_child {
+	struct wire_message *out; /* the batch being filled */
+	uint32_t used;
+	struct wire_end end;
+	uint64_t batches;    /* sent */
+	uint64_t credits;    /* batches that may be sent all in all */
+	GHashTable *strings; /* text -> number */
+};
 
 struct wire_child *wire_child_new(struct wire_end end);
+/* Sends the batch. */
+void wire_flush(struct wire_child *child);
+
 /* The next message, all but its type zero or to be filled in. */
-struct wire_message *wire_message(struct wire_child *child, enum wire_type type);
+static inline struct wire_message *wire_message(struct wire_child *child, enum wire_type type)
+{
+	if (G_UNLIKELY(child->used == WIRE_BATCH_MESSAGES))
+		wire_flush(child);
+	struct wire_message *next = &child->out[child->used++];
+	next->type = (uint8_t)type;
+	next->bytes = 0;
+	next->pad = 0;
+	next->id = 0;
+	next->number = 0;
+	return next;
+}
+
 /* A message behind the pieces of a text. */
 struct wire_message *wire_message_text(struct wire_child *child, enum wire_type type,
 				       const char *text, size_t bytes);
@@ -86,8 +109,9 @@ uint32_t wire_string(struct wire_child *child, const char *text, size_t bytes);
 /* The record at byte OFFSET cannot be read. */
 void wire_malformed(struct wire_child *child, uint64_t offset, const char *format, ...)
 	G_GNUC_PRINTF(3, 4);
-/* The whole cannot be read. */
+/* The whole cannot be read; _at: for what is at byte OFFSET. */
 _Noreturn void wire_fail(struct wire_child *child, const char *text);
+_Noreturn void wire_fail_at(struct wire_child *child, uint64_t offset, const char *text);
 /* All is read. */
 _Noreturn void wire_end(struct wire_child *child);
 

@@ -7,19 +7,12 @@
 
 /* The reading side. It may die at any point; what it has sent until then stands. */
 
-struct wire_child {
-	struct wire_end end;
-	uint64_t batches;	  /* sent */
-	struct wire_message *out; /* the batch being filled */
-	uint32_t used;
-	GHashTable *strings; /* text -> number */
-};
-
 struct wire_child *wire_child_new(struct wire_end end)
 {
 	struct wire_child *child = g_new0(struct wire_child, 1);
 
 	child->end = end;
+	child->credits = WIRE_BATCHES;
 	child->out = end.shared->batch[0];
 	child->strings = g_hash_table_new(g_str_hash, g_str_equal);
 	return child;
@@ -42,28 +35,16 @@ static ssize_t put(int fd, void *bytes, size_t count)
 	return write(fd, bytes, count);
 }
 
-static void flush(struct wire_child *child)
+void wire_flush(struct wire_child *child)
 {
-	char credit;
-
 	move(put, child->end.filled, &child->used, sizeof child->used);
-	if (++child->batches >= WIRE_BATCHES)
-		move(read, child->end.credit, &credit, 1);
+	if (++child->batches == child->credits) {
+		char credits[WIRE_CREDITS];
+		move(read, child->end.credit, credits, sizeof credits);
+		child->credits += sizeof credits;
+	}
 	child->out = child->end.shared->batch[child->batches % WIRE_BATCHES];
 	child->used = 0;
-}
-
-struct wire_message *wire_message(struct wire_child *child, enum wire_type type)
-{
-	if (child->used == WIRE_BATCH_MESSAGES)
-		flush(child);
-	struct wire_message *next = &child->out[child->used++];
-	next->type = (uint8_t)type;
-	next->bytes = 0;
-	next->pad = 0;
-	next->id = 0;
-	next->number = 0;
-	return next;
 }
 
 struct wire_message *wire_message_text(struct wire_child *child, enum wire_type type,
@@ -80,11 +61,16 @@ struct wire_message *wire_message_text(struct wire_child *child, enum wire_type 
 	return wire_message(child, type);
 }
 
+void wire_fail_at(struct wire_child *child, uint64_t offset, const char *text)
+{
+	wire_message_text(child, WIRE_FAILED, text, strlen(text))->number = offset;
+	wire_flush(child);
+	_exit(0);
+}
+
 void wire_fail(struct wire_child *child, const char *text)
 {
-	wire_message_text(child, WIRE_FAILED, text, strlen(text));
-	flush(child);
-	_exit(0);
+	wire_fail_at(child, 0, text);
 }
 
 void wire_malformed(struct wire_child *child, uint64_t offset, const char *format, ...)
@@ -115,6 +101,6 @@ uint32_t wire_string(struct wire_child *child, const char *text, size_t bytes)
 void wire_end(struct wire_child *child)
 {
 	wire_message(child, WIRE_END);
-	flush(child);
+	wire_flush(child);
 	_exit(0);
 }
