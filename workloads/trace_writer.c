@@ -12,7 +12,7 @@
 #include <xxhash.h>
 #include <zstd.h>
 
-enum { EVENTS_LEVEL = 3, STREAM_LEVEL = 12 };
+enum { EVENTS_LEVEL = 3, STREAM_LEVEL = 6 };
 
 /* Events wait here until they fill a block. */
 struct section {
