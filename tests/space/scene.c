@@ -19,6 +19,7 @@ void probed_table_settle(struct tables *t);
 #define ZEROS	   0x20000000ull /* two tables' spans of zeros */
 #define LARGE	   0x30000000ull /* a large page */
 #define FAR	   0x50000000ull /* a page with tables of its own */
+#define THIRD_GIB  0x90000000ull /* nothing is ever there */
 #define RW	   (SPACE_READ | SPACE_WRITE)
 #define STEAL	   12u
 
@@ -48,9 +49,12 @@ static void expect(struct scene *scene, int status, const char *what)
 
 /* ---- frames ---- */
 
-static bool hold(struct rig *rig, struct scene *scene, uint32_t frames, struct frame_block *block)
+static bool hold(struct rig *rig, struct scene *scene, uint32_t frames, enum frame_zone zone,
+		 struct frame_block *block)
 {
-	struct frame_request request = { .frames = frames, .align_frames = frames };
+	struct frame_request request = { .frames = frames,
+					 .align_frames = frames,
+					 .zone = (uint8_t)zone };
 
 	if (frame_alloc(&rig->lab.spaces->frames, &request, block))
 		return false;
@@ -63,8 +67,10 @@ static void steal(struct rig *rig, struct scene *scene)
 {
 	struct frame_block block;
 
+	/* Where there is high memory, tables come from below it and other frames from there. */
 	for (unsigned i = 0; i < STEAL; i++)
-		if (!hold(rig, scene, 1, &block))
+		if (!hold(rig, scene, 1, FRAME_ZONE_ANY, &block) ||
+		    (tables_of(rig)->has_high && !hold(rig, scene, 1, FRAME_ZONE_NORMAL, &block)))
 			expect(scene, KERR_NO_MEMORY, "frames to hold");
 }
 
@@ -399,13 +405,17 @@ static void another_child_comes(struct rig *rig, struct scene *scene)
 	scene->runs[1] = scene->b;
 }
 
-/* Whatever number a space had that is gone, one of these gets it. */
+/* Whatever number a space had that is gone, one of these gets it; every page of its top table is
+ * looked at, by whichever CPU may have seen the old one. */
 static void more_spaces(struct rig *rig, struct scene *scene)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(scene->more) && !scene->failed; i++) {
 		expect(scene, space_lab_new(&rig->lab, &scene->more[i]), "spawn");
-		if (!scene->failed)
+		for (unsigned cpu = SCENE_CPUS; !scene->failed && cpu-- > 0;) {
+			machine_set_cpu(rig->machine, cpu);
 			kernel_looks(rig, &scene->more[i]->root);
+			query(rig, &scene->more[i]->root, (struct vaddr){ THIRD_GIB });
+		}
 	}
 }
 
@@ -471,7 +481,8 @@ static const struct {
 
 static void set_out(struct rig *rig, struct scene *scene)
 {
-	if (!hold(rig, scene, (uint32_t)(span_of(rig) >> X86_PAGE_SHIFT), &scene->large))
+	if (!hold(rig, scene, (uint32_t)(span_of(rig) >> X86_PAGE_SHIFT), FRAME_ZONE_ANY,
+		  &scene->large))
 		expect(scene, KERR_NO_MEMORY, "memory for a large page");
 }
 
