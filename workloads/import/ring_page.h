@@ -11,8 +11,8 @@
  *        30     the next word holds the time's higher bits
  *        31     the same, of an absolute time without its upper 5 bits
  *
- * Source: include/linux/ring_buffer.h and the comments of kernel/trace/ring_buffer.c of Linux;
- * events/header_page and events/header_event of tracefs. What a page says of its own inside is not
+ * Sources: events/header_page and events/header_event of tracefs, include/linux/ring_buffer.h of
+ * Linux, the behaviour of libtraceevent's kbuffer. What a page says of its own inside is not
  * believed: nothing is read beyond its end.
  */
 #ifndef KMEMLAB_WORKLOADS_IMPORT_RING_PAGE_H

@@ -106,7 +106,7 @@ bool trace_dat_clock_shift(struct trace_dat_clock *clock, const unsigned char *b
 			};
 		at += (size_t)24 * number;
 	}
-	/* Behind all of them, since trace-cmd 2.9.2: how many bits of `scaling` are a fraction. */
+	/* Behind all of them, in newer files: how many bits of `scaling` are a fraction. */
 	for (uint32_t cpu = 0; cpu < cpus && at < end; cpu++) {
 		GArray *samples = clock->samples->pdata[cpu];
 		if (samples->len > (size_t)(end - at) / 8)

@@ -8,9 +8,9 @@
  *               the next options are. Sections and pages may be compressed.
  *
  * Sources: trace-cmd.dat.v6(5), trace-cmd.dat.v7(5); for what they leave out (options of version
- * 6's instances, what TIME_SHIFT and DATE do to a time) lib/trace-cmd/trace-input.c of trace-cmd
- * 3.1.6. Nothing that the file says is used before it is held against the file's size; sizes in
- * memory have limits. Either byte order.
+ * 6's instances, what TIME_SHIFT and DATE do to a time) the behaviour of trace-cmd's own reader,
+ * lib/trace-cmd/trace-input.c. Nothing that the file says is used before it is held against the
+ * file's size; sizes in memory have limits. Either byte order.
  */
 #ifndef KMEMLAB_WORKLOADS_IMPORT_TRACE_DAT_FILE_H
 #define KMEMLAB_WORKLOADS_IMPORT_TRACE_DAT_FILE_H
