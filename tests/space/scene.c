@@ -19,7 +19,7 @@ void probed_table_settle(struct tables *t);
 #define ZEROS	   0x20000000ull /* two tables' spans of zeros */
 #define LARGE	   0x30000000ull /* a large page */
 #define FAR	   0x50000000ull /* a page with tables of its own */
-#define THIRD_GIB  0x90000000ull /* nothing is ever there */
+#define THIRD_GIB  0x90000000ull /* nothing: for the page of the top table */
 #define RW	   (SPACE_READ | SPACE_WRITE)
 #define STEAL	   12u
 
@@ -162,11 +162,12 @@ static void users_look(struct rig *rig, struct space *space, bool write)
 
 static void kernel_looks(struct rig *rig, struct table_root *root)
 {
-	static const uint64_t places[] = { BASE, ZEROS, LARGE, FAR };
+	static const uint64_t places[] = { BASE, ZEROS, LARGE, FAR, THIRD_GIB };
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(places); i++)
 		query(rig, root, (struct vaddr){ places[i] });
 	query(rig, root, (struct vaddr){ ZEROS + span_of(rig) });
+	query(rig, root, kernel_page(rig));
 }
 
 /* What is its own first: where foreign tables are reached by a load of CR3, that forgets the rest.
@@ -414,7 +415,6 @@ static void more_spaces(struct rig *rig, struct scene *scene)
 		for (unsigned cpu = SCENE_CPUS; !scene->failed && cpu-- > 0;) {
 			machine_set_cpu(rig->machine, cpu);
 			kernel_looks(rig, &scene->more[i]->root);
-			query(rig, &scene->more[i]->root, (struct vaddr){ THIRD_GIB });
 		}
 	}
 }
