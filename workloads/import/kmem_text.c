@@ -427,8 +427,9 @@ static void note_task(struct kmem_text *kmem, const struct kmem_head *head)
 
 /* ---- lines like an earlier one ---- */
 
-/* A letter or two tell events and commands apart: the length, and what no number is. */
-static struct known_line *known_line(struct kmem_text *kmem, struct span line)
+/* Where a line like it would be remembered: by its length, and by what is no number, the end of the
+ * command and the beginning of the event's name. NULL: nowhere. */
+static struct known_line *known_place(struct kmem_text *kmem, struct span line)
 {
 	uint64_t comm, name[2];
 
@@ -462,7 +463,7 @@ static void remember_line(struct kmem_text *kmem, struct span line, const struct
 	    span_bytes(head->seconds) > SECONDS_DIGITS)
 		return;
 	kmem->name_column = (size_t)(head->name.begin - line.begin);
-	struct known_line *known = known_line(kmem, line);
+	struct known_line *known = known_place(kmem, line);
 	if (!known || !line_shape_make(&known->shape, line, kmem->number, kmem->numbers))
 		return;
 	known->comm = (struct span){ known->shape.text + (head->comm.begin - line.begin),
@@ -516,7 +517,7 @@ bool kmem_text_event(struct kmem_text *kmem, struct span line, const struct kmem
 
 int kmem_text_again(struct kmem_text *kmem, struct span line, GError **error)
 {
-	struct known_line *known = known_line(kmem, line);
+	struct known_line *known = known_place(kmem, line);
 	struct raw_event *raw = &kmem->raw;
 
 	if (!known || !line_shape_read(&known->shape, line))
