@@ -20,6 +20,7 @@ from kmemlab_plots.statistics import Spread
 # A figure, its scale on the axis, and whether who does not compete is drawn as strongly.
 Column = tuple[Quantity, float, bool]
 
+CLEAR_OF_ZERO = 0.2  # of an axis: a label nearer than that touches the one of zero
 WIDE = 300  # longest bar by the shortest
 LABEL = 0.08  # of the longest bar, a column: room for the value behind it
 
@@ -122,5 +123,8 @@ def _scale(axes: Axes, shortest: float, longest: float, room: float) -> None:
     step = -(-decades // 3)
     powers = [10 ** power for power in range(math.ceil(math.log10(shortest)),
                                              math.floor(math.log10(longest)) + 1, int(step))]
-    axes.set_xticks([0, *powers], labels=["0", *map(wording.short, powers)])
+    # The axis begins with a decade's room for what is less than the shortest bar.
+    clear = [power for power in powers
+             if 1 + math.log10(power / shortest) > CLEAR_OF_ZERO * (1 + decades)]
+    axes.set_xticks([0, *clear], labels=["0", *map(wording.short, clear)])
     axes.minorticks_off()
