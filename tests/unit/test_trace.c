@@ -104,6 +104,33 @@ START_TEST(any_number_of_events_comes_back)
 }
 END_TEST
 
+/* Our writer ends blocks before they are as large as they may be; other writers need not. */
+START_TEST(the_largest_blocks_come_back)
+{
+	g_autoptr(GArray) events =
+		_i == 0 ? page_events(6, TRACE_BLOCK_EVENTS) : random_events(6, TRACE_BLOCK_EVENTS);
+	g_autoptr(GArray) got = new_events();
+	struct trace_encoder *encoder = trace_encoder_new();
+	struct trace_decoder *decoder = trace_decoder_new();
+	struct event batch[TRACE_BATCH];
+	const GArray *cuts;
+	GError *error = NULL;
+	int count;
+
+	const GByteArray *block = trace_encoder_block(
+		encoder, (const struct event *)(void *)events->data, events->len, &cuts);
+	g_autofree uint8_t *raw = g_malloc0(block->len + TRACE_RAW_SLACK);
+	memcpy(raw, block->data, block->len);
+	ck_assert(trace_decoder_start(decoder, raw, block->len, events->len, &error));
+	while ((count = trace_decoder_next(decoder, batch, &error)) > 0)
+		g_array_append_vals(got, batch, (guint)count);
+	ck_assert_msg(count == 0, "%s", error ? error->message : "");
+	assert_same(got, events, "block");
+	trace_encoder_free(encoder);
+	trace_decoder_free(decoder);
+}
+END_TEST
+
 START_TEST(times_may_step_back_between_cpus)
 {
 	g_autoptr(GArray) events = new_events();
@@ -445,6 +472,7 @@ static void add_round_trips(Suite *suite)
 	tcase_add_loop_test(tcase, random_traces_come_back, 0, 2);
 	tcase_add_loop_test(tcase, page_traces_come_back, 0, 2);
 	tcase_add_loop_test(tcase, any_number_of_events_comes_back, 0, G_N_ELEMENTS(sizes));
+	tcase_add_loop_test(tcase, the_largest_blocks_come_back, 0, 2);
 	tcase_add_test(tcase, times_may_step_back_between_cpus);
 	tcase_add_test(tcase, the_start_section_is_apart);
 	tcase_add_test(tcase, same_events_give_the_same_file);
