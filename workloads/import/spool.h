@@ -1,6 +1,7 @@
 /*
- * spool.h - events of the first pass on their way to the second, in an unlinked temporary file:
- * an importer's memory does not grow with the length of the recording.
+ * spool.h - events of the first pass on their way to the second: in memory up to 32 MiB, beyond
+ * that in an unlinked temporary file, so that an importer's memory does not grow with the length of
+ * the recording.
  *
  * Only the part of struct event that its kind uses is written (24 to 64 bytes an event).
  */
